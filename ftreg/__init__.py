@@ -1,0 +1,50 @@
+"""Regularised fine-tuning of BERT-family encoders.
+
+Names are imported when they are first used, so `import ftreg` is quick and does not import torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ftreg.backbone import backbone_path as backbone_path
+    from ftreg.encoder import Encoder as Encoder
+    from ftreg.errors import ConflictError as ConflictError
+    from ftreg.errors import UsageError as UsageError
+    from ftreg.finetuner import FineTuner as FineTuner
+    from ftreg.functional.mixout import mixout as mixout
+    from ftreg.gradients import deposit as deposit
+    from ftreg.methods.mixout import Mixout as Mixout
+    from ftreg.noise import Noise as Noise
+    from ftreg.regularizer import Regularizer as Regularizer
+    from ftreg.regularizer import Slot as Slot
+    from ftreg.step import Step as Step
+
+_HOMES = {
+    "backbone_path": "ftreg.backbone",
+    "Encoder": "ftreg.encoder",
+    "ConflictError": "ftreg.errors",
+    "UsageError": "ftreg.errors",
+    "FineTuner": "ftreg.finetuner",
+    "deposit": "ftreg.gradients",
+    "Mixout": "ftreg.methods.mixout",
+    "mixout": "ftreg.functional.mixout",
+    "Noise": "ftreg.noise",
+    "Regularizer": "ftreg.regularizer",
+    "Slot": "ftreg.regularizer",
+    "Step": "ftreg.step",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ftreg' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

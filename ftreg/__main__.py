@@ -1,0 +1,51 @@
+"""`ftreg` on the command line: what needs no torch is answered at once, the rest is imported when needed."""
+
+import sys
+from collections.abc import Sequence
+
+from ftreg import __version__
+from ftreg.names import unknown
+
+COMMANDS = {
+    "fit": "fine-tune an encoder, evaluate it and record the run",
+    "validate": "score a checkpoint on the splits that the protocol watches during training",
+    "test": "score a checkpoint on the task's dev split",
+    "predict": "write a checkpoint's predictions for the task's test split",
+}
+HELP = f"""usage: ftreg COMMAND [--config FILE ...] [--OPTION VALUE ...]
+
+Regularised fine-tuning of pre-trained encoders on GLUE.
+
+commands:
+{chr(10).join(f"  {name:<10}{text}" for name, text in COMMANDS.items())}
+
+options:
+  -h, --help    this text; ftreg COMMAND --help lists the options of a command
+  --version     the version
+
+for example:
+  ftreg fit --data.task rte --model.backbone demo --trainer.max_steps 20
+  ftreg fit --config experiments/base.yaml --config experiments/tasks/rte.yaml \\
+            --trainer.callbacks+=Mixout --trainer.callbacks.p=0.7"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code, 2 for a mistake in the input."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP)
+        return 0
+    if arguments[0] in ("--version", "-V"):
+        print(f"ftreg {__version__}")
+        return 0
+    if arguments[0] not in COMMANDS:
+        what = "give the command before its options, found" if arguments[0].startswith("-") else "no command"
+        print(f"ftreg: error: {unknown(what, arguments[0], list(COMMANDS))}", file=sys.stderr)
+        return 2
+    from ftreg import cli
+
+    return cli.main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

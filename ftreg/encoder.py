@@ -1,0 +1,223 @@
+"""The Hugging Face model behind one interface: logits from embeddings.
+
+Plain means the architecture's own sequence-classification model and head, unchanged. Only an owner of `Slot.POOLER`
+puts a head of its own in `head`.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers.utils import logging
+
+from ftreg.backbone import Backbone, resolve
+from ftreg.errors import UsageError
+from ftreg.noise import stream_seed
+from ftreg.packing import Packing, Plan, supported
+
+
+class Encoder(nn.Module):
+    """A sequence-classification model as the methods see it.
+
+    Args:
+        backbone: `demo`, `tiny`, a folder or a Hub id.
+        labels: class names in id order; empty for regression.
+        seed: of the weights that no checkpoint provides.
+        attention: the attention implementation, `eager` or `sdpa`.
+        packing: lay a batch's sentences end to end where that is exact for the architecture.
+        gradient_checkpointing: recompute layers in the backward instead of keeping their activations.
+
+    Raises:
+        UsageError: the backbone cannot be had, or has no input embeddings.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        labels: Sequence[str],
+        seed: int = 0,
+        attention: Literal["eager", "sdpa"] = "eager",
+        packing: bool = True,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.labels = tuple(labels)
+        self.seed = seed
+        self.head: nn.Module | None = None
+        self.model, self.pretrained = _load(resolve(backbone), backbone, labels, seed, attention)
+        self.packing = Packing(self.model) if packing and supported(self.model) else None
+        self.pristine = True
+        self._anchors: dict[str, Tensor] = {}
+        if gradient_checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def embed(self, input_ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens dim"]:
+        """Word embeddings, before position, type and LayerNorm."""
+        out = self.model.get_input_embeddings()(input_ids)
+        assert isinstance(out, Tensor)
+        return out
+
+    def forward(
+        self,
+        embeds: Float[Tensor, "batch tokens dim"],
+        mask: Int[Tensor, "batch tokens"],
+        token_types: Int[Tensor, "batch tokens"] | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> Float[Tensor, "batch classes"]:
+        """Logits; one column for regression.
+
+        Args:
+            embeds: word embeddings, maybe perturbed.
+            mask: 1 on real tokens, which stand first in each row.
+            token_types: segment ids, for architectures that have them.
+            lengths: the real tokens per example, known on the host; packing needs them.
+        """
+        inputs: dict[str, Any] = {"inputs_embeds": embeds, "attention_mask": mask}
+        if token_types is not None:
+            inputs["token_type_ids"] = token_types
+        plan = Plan(lengths, embeds.device) if self.packing and lengths else None
+        if self.packing:
+            self.packing.plan = plan if plan and plan.rows < len(embeds) else None
+        if self.head is None:
+            logits = self.model(**inputs).logits
+        else:
+            logits = self.head(self._hidden_states(inputs, tuple(mask.shape)), mask)
+        assert isinstance(logits, Tensor)
+        return logits
+
+    def _hidden_states(self, inputs: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[Tensor, ...]:
+        states = self.model.base_model(**inputs, output_hidden_states=True).hidden_states
+        plan = self.packing.plan if self.packing else None
+        if plan is None:
+            return tuple(states)
+        # The last one has passed the end of the layer stack, and is unpacked already.
+        return (*(plan.unpack(state, (shape[0], shape[1])) for state in states[:-1]), states[-1])
+
+    def replace_head(self, head: nn.Module) -> None:
+        """Let `head` make the logits: of all hidden states, embeddings first, each [batch, tokens, dim], and the mask.
+
+        The plain head and pooler stay in the model, frozen: DDP must not wait for their gradients.
+        """
+        pooler = f"model.{self.model.base_model_prefix}.pooler."
+        for name, parameter in self.named_parameters():
+            if self.in_head(name) or name.startswith(pooler):
+                parameter.requires_grad_(False)
+        self.head = head
+
+    def linears(self) -> Iterator[tuple[str, nn.Linear]]:
+        """Every Linear of the encoder and its head, by the name of its weight."""
+        for path, module in self.named_modules():
+            if isinstance(module, nn.Linear):
+                yield f"{path}.weight", module
+
+    def in_head(self, path: str) -> bool:
+        """Whether a parameter or module belongs to the head: what the pre-trained model does not have."""
+        return not f"{path}.".startswith(f"model.{self.model.base_model_prefix}.")
+
+    def anchored(self, name: str) -> bool:
+        """Whether the parameter has a pre-trained value to stay near: not the head, not added or drawn afresh."""
+        return name in self.pretrained and not self.in_head(name)
+
+    def anchor(self, name: str) -> Tensor:
+        """The value that the parameter had before any training, for methods that pull towards it."""
+        if name not in self._anchors:
+            if self.pristine:
+                self._anchors[name] = self.get_parameter(name).detach().clone()
+            else:
+                start = Encoder(self.backbone, self.labels, self.seed)
+                self._anchors = {**{key: p.detach() for key, p in start.named_parameters()}, **self._anchors}
+        return self._anchors[name]
+
+    def values_of(self, backbone: str, names: Sequence[str]) -> dict[str, Tensor]:
+        """The named parameters' values in another backbone of the same architecture.
+
+        Raises:
+            UsageError: a parameter is missing there, or has another shape.
+        """
+        other = Encoder(backbone, self.labels, self.seed)
+        values = {name: parameter.detach() for name, parameter in other.named_parameters() if name in other.pretrained}
+        for name in names:
+            if name not in values or values[name].shape != self.get_parameter(name).shape:
+                raise UsageError(f"backbone {backbone} has no {name} of shape {list(self.get_parameter(name).shape)}")
+        return {name: values[name] for name in names}
+
+    def reinitialise(self, module: nn.Module) -> None:
+        """Draw a part's weights afresh, as the architecture initialises them, and forget their pre-trained values.
+
+        Does nothing once training has begun, so that `attach` may call it again.
+        """
+        inside = {id(parameter) for parameter in module.parameters()}
+        names = [name for name, parameter in self.named_parameters() if id(parameter) in inside]
+        if self.pristine and not self.pretrained.isdisjoint(names):
+            with _seeded(stream_seed(self.seed, "reinitialise", *names)):
+                for part in module.modules():
+                    for parameter in part.parameters(recurse=False):
+                        parameter._is_hf_initialized = False  # type: ignore[attr-defined]
+                    part._is_hf_initialized = False  # type: ignore[assignment]
+                    self.model._init_weights(part)
+        self.pretrained -= frozenset(names)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw from one seed on the CPU, and leave the global generators as they were."""
+    with torch.random.fork_rng(), torch.device("cpu"):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No report of the head's missing weights, which is plain fine-tuning's usual state; bars on terminals only."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _load(
+    backbone: Backbone, name: str, labels: Sequence[str], seed: int, attention: str
+) -> tuple[Any, frozenset[str]]:
+    """The model, and the names of the parameters that have their pre-trained values."""
+    settings: dict[str, Any] = {"num_labels": max(1, len(labels))}
+    if labels:
+        settings["id2label"] = dict(enumerate(labels))
+        settings["label2id"] = {label: index for index, label in enumerate(labels)}
+    # Named streams: the head's first weights depend on the seed alone, not on what was drawn before.
+    with _seeded(stream_seed(seed, "init")), _quiet():
+        try:
+            config = AutoConfig.from_pretrained(backbone.path, **settings)
+            if not backbone.pretrained:
+                model = AutoModelForSequenceClassification.from_config(
+                    config, dtype=torch.get_default_dtype(), attn_implementation=attention
+                )
+                missing = [key for key, _ in model.named_parameters() if not key.startswith(model.base_model_prefix)]
+            else:
+                model, report = AutoModelForSequenceClassification.from_pretrained(
+                    backbone.path,
+                    config=config,
+                    dtype=torch.get_default_dtype(),
+                    attn_implementation=attention,
+                    ignore_mismatched_sizes=True,
+                    output_loading_info=True,
+                )
+                missing = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
+        except (OSError, ValueError) as error:
+            line = " ".join(str(error).split())
+            raise UsageError(f"backbone {name}: {line}") from error
+    if not callable(getattr(model, "get_input_embeddings", None)) or model.get_input_embeddings() is None:
+        raise UsageError(f"backbone {name}: {type(model).__name__} has no input embeddings to perturb")
+    model.train()
+    return model, frozenset(f"model.{key}" for key, _ in model.named_parameters() if key not in missing)

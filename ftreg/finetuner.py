@@ -1,0 +1,265 @@
+"""Fine-tuning one encoder on one task: the module that folds the methods into one training step."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from torch import Tensor
+from transformers import get_linear_schedule_with_warmup
+
+from ftreg.encoder import Encoder
+from ftreg.errors import UsageError
+from ftreg.noise import Noise
+from ftreg.optim import AdamW
+from ftreg.predictions import Collector, Predictions
+from ftreg.regularizer import Regularizer, Slot, check_claims, owner
+from ftreg.step import Scalar, Step
+from ftreg.structure import describe, rebuild
+from ftreg.weights import Weights
+
+
+class FineTuner(pl.LightningModule):
+    """Plain fine-tuning, and every `Regularizer` among the trainer's callbacks folded into it.
+
+    Args:
+        backbone: `demo`, `tiny`, a folder or a Hub id.
+        labels: class names in id order; empty for regression.
+        lr: peak learning rate of AdamW.
+        weight_decay: decoupled, per unit of learning rate; not on biases and LayerNorm.
+        decay_towards: `zero`, or `anchor` for the pre-trained weights (the head still decays towards zero).
+        warmup: fraction of the steps with linearly rising learning rate; it falls linearly afterwards.
+        max_grad_norm: global norm to clip at, unless the trainer sets one; 0 for none.
+        init_seed: of the head's first weights, dropout and all methods' noise.
+        attention: `eager` or `sdpa`; `auto` is eager on the CPU, where it is the faster one, and sdpa elsewhere.
+        packing: lay a batch's sentences end to end where that is exact.
+        gradient_checkpointing: recompute layers in the backward instead of keeping their activations.
+
+    Raises:
+        UsageError: an option is out of range, or the methods cannot work together.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "demo",
+        labels: Sequence[str] = ("0", "1"),
+        lr: float = 2e-5,
+        weight_decay: float = 0.01,
+        decay_towards: Literal["zero", "anchor"] = "zero",
+        warmup: float = 0.1,
+        max_grad_norm: float = 1.0,
+        init_seed: int = 0,
+        attention: Literal["auto", "eager", "sdpa"] = "auto",
+        packing: bool = True,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value in {"lr": lr, "weight_decay": weight_decay, "max_grad_norm": max_grad_norm}.items():
+            if value < 0:
+                raise UsageError(f"model.{name} is {value}; it must not be negative")
+        if not 0 <= warmup <= 1:
+            raise UsageError(f"model.warmup is {warmup}; it is a fraction of the steps, from 0 to 1")
+        if len(labels) == 1:
+            raise UsageError(f"model.labels is {list(labels)}; give two or more class names, or none for regression")
+        self.backbone, self.labels = backbone, tuple(labels)
+        self.lr, self.weight_decay, self.decay_towards = lr, weight_decay, decay_towards
+        self.warmup, self.max_grad_norm, self.init_seed = warmup, max_grad_norm, init_seed
+        self.attention, self.packing, self.gradient_checkpointing = attention, packing, gradient_checkpointing
+        self.save_hyperparameters()
+        self.predictions: dict[str, Predictions] = {}
+        """The latest evaluation's, by split."""
+        self._collector = Collector()
+        self._weights: Weights | None = None
+        self._methods: list[Regularizer] = []
+
+    # What it is made of
+
+    encoder: Encoder
+
+    @property
+    def regression(self) -> bool:
+        """Whether the task is a regression."""
+        return not self.labels
+
+    @property
+    def methods(self) -> list[Regularizer]:
+        """The methods of this run, in the trainer's order; of the checkpoint, without a trainer."""
+        if self._trainer is None:
+            return self._methods
+        return [c for c in cast(Any, self.trainer).callbacks if isinstance(c, Regularizer)]
+
+    @property
+    def weights(self) -> Weights:
+        """The weights that the forward uses."""
+        if self._weights is None:
+            self._weights = Weights(self.encoder)
+        return self._weights
+
+    def setup(self, stage: str) -> None:
+        check_claims(self.methods)
+        if self.methods and isinstance(self.trainer.strategy, (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)):
+            raise UsageError(
+                f"{', '.join(m.name for m in self.methods)}: not under {type(self.trainer.strategy).__name__}, "
+                f"which splits parameters over ranks; use trainer.strategy=ddp"
+            )
+
+    def configure_model(self) -> None:
+        if not hasattr(self, "encoder"):
+            attention = self.attention
+            if attention == "auto":
+                on_cpu = self._trainer is None or self.trainer.strategy.root_device.type == "cpu"
+                attention = "eager" if on_cpu else "sdpa"
+            self.encoder = Encoder(
+                self.backbone,
+                self.labels,
+                self.init_seed,
+                attention,
+                self.packing,
+                self.gradient_checkpointing,
+            )
+        for method in self.methods:
+            method.attach(self.encoder)
+        if self.decay_towards == "anchor" and self.weight_decay:
+            for name, parameter in self.encoder.named_parameters():
+                if parameter.ndim >= 2 and self.encoder.anchored(name):
+                    self.encoder.anchor(name)
+        self._weights = None
+
+    # One training step
+
+    def on_train_start(self) -> None:
+        self.encoder.pristine = False
+
+    def training_step(self, batch: Mapping[str, Any], batch_index: int) -> Scalar:
+        step = Step(self, batch)
+        terms: dict[str, Scalar] = {}
+        objective = owner(self.methods, Slot.OBJECTIVE)
+        if objective is None:
+            terms["task"] = step.loss()
+        else:
+            step.on_behalf_of(objective.name)
+            terms[objective.name] = objective.objective(step)
+        for method in self.methods:
+            step.on_behalf_of(method.name)
+            penalty = method.penalty(step)
+            if penalty is not None:
+                terms[method.name] = terms.get(method.name, 0) + penalty
+        loss = torch.stack([*terms.values()]).sum() if len(terms) > 1 else next(iter(terms.values()))
+        if self._logs_now():
+            self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=1)
+            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
+        return loss
+
+    def mix_weights(self, number: int) -> None:
+        """Map the real weights by every method, in list order, and let the network use the result."""
+        mixed: dict[str, Tensor] = {}
+        for method in self.methods:
+            noise = Noise(self.init_seed, method.name, number)
+            mixed.update(method.mix({**self.weights.real, **mixed}, noise))
+        self.weights.put(mixed)
+
+    def restore_weights(self) -> None:
+        """Put the real weights back into the network."""
+        if self._weights is not None:
+            self._weights.restore()
+
+    def on_after_backward(self) -> None:
+        self.restore_weights()
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        number = self.trainer.global_step
+        super().optimizer_step(*args, **kwargs)
+        for method in self.methods:
+            method.after_step(self.encoder, number)
+
+    def task_losses(self, logits: Float[Tensor, "batch classes"], labels: Tensor) -> Float[Tensor, "batch"]:
+        """The task loss per example: cross-entropy, or squared error for regression."""
+        if self.regression:
+            return (logits.squeeze(-1) - labels.to(logits.dtype)).square()
+        return F.cross_entropy(logits, labels, reduction="none")
+
+    def configure_optimizers(self) -> Any:
+        total = int(self.trainer.estimated_stepping_batches)
+        named = {name: p for name, p in self.encoder.named_parameters() if p.requires_grad}
+        anchors: dict[str, Tensor] = {}
+        if self.decay_towards == "anchor" and self.weight_decay:
+            anchors = {n: self.encoder.anchor(n) for n, p in named.items() if p.ndim >= 2 and self.encoder.anchored(n)}
+        # A fused optimizer unscales fp16 gradients itself, and Lightning then refuses to clip.
+        fused = str(self.trainer.precision) != "16-mixed"
+        optimizer = AdamW(named, anchors, self.lr, self.weight_decay, fused)
+        schedule = get_linear_schedule_with_warmup(optimizer, round(self.warmup * total), total)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        value = self.max_grad_norm if gradient_clip_val is None else gradient_clip_val
+        self.clip_gradients(optimizer, value, gradient_clip_algorithm or "norm")
+
+    # Evaluation: unmixed weights, exact rows
+
+    def forward(self, batch: Mapping[str, Any]) -> Float[Tensor, "batch classes"]:
+        """Logits of a batch, as `Step` describes one."""
+        embeds = self.encoder.embed(batch["input_ids"])
+        out = self.encoder(embeds, batch["attention_mask"], batch.get("token_type_ids"), batch.get("lengths"))
+        assert isinstance(out, Tensor)
+        return out
+
+    def validation_step(self, batch: Mapping[str, Any], batch_index: int, dataloader_idx: int = 0) -> None:
+        self._collector.add(batch, self(batch), dataloader_idx)
+
+    def test_step(self, batch: Mapping[str, Any], batch_index: int, dataloader_idx: int = 0) -> None:
+        self._collector.add(batch, self(batch), dataloader_idx)
+
+    def predict_step(self, batch: Mapping[str, Any], batch_index: int, dataloader_idx: int = 0) -> None:
+        self._collector.add(batch, self(batch), dataloader_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        self.predictions = self._collector.gather(self)
+        self._score()
+
+    def on_test_epoch_end(self) -> None:
+        self.predictions = self._collector.gather(self)
+        self._score()
+
+    def on_predict_epoch_end(self) -> None:
+        self.predictions = self._collector.gather(self)
+
+    def _score(self) -> None:
+        data: Any = getattr(self.trainer, "datamodule", None)
+        for split, found in self.predictions.items():
+            self.log(f"{split}/loss", self.task_losses(found.logits, found.labels).mean().float())
+            if hasattr(data, "metrics"):
+                metrics = data.metrics(split)
+                metrics.update(found.classes(), found.labels)
+                scores = {name: float(value) for name, value in metrics.compute().items()}
+                self.log_dict({f"{split}/{name}": value for name, value in scores.items()})
+                self.log(f"{split}/score", sum(scores.values()) / len(scores), prog_bar=True)
+
+    # Checkpoints: plain values only, so that they load with weights_only=True
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["ftreg"] = {"labels": list(self.labels), "methods": describe(self.methods)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        record = checkpoint.get("ftreg", {})
+        if list(record.get("labels", self.labels)) != list(self.labels):
+            raise UsageError(
+                f"the checkpoint is of another task: its labels are {record['labels'] or 'a score'}, "
+                f"this run's are {list(self.labels) or 'a score'}; give the run that it came from, or no checkpoint"
+            )
+        self.encoder.pristine = False
+        if self._trainer is None:
+            self._methods = rebuild(record.get("methods", []))
+            for method in self._methods:
+                method.attach(self.encoder)
+
+    def _logs_now(self) -> bool:
+        every = int(cast(Any, self.trainer).log_every_n_steps)
+        return every > 0 and (self.trainer.global_step + 1) % every == 0

@@ -1,0 +1,3 @@
+"""One file a method."""
+
+from ftreg.methods.mixout import Mixout as Mixout

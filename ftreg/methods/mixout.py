@@ -1,0 +1,139 @@
+"""Mixout: dropout towards the pre-trained weights.
+
+Lee, Cho, Kang. *Mixout: Effective Regularization to Finetune Large-scale Pretrained Language Models*. ICLR 2020,
+arXiv 1909.11299.
+
+    W̃ = [m ⊙ W + (1 − m) ⊙ U − p U] / (1 − p) = U + m/(1 − p) ⊙ (W − U),      m_j ~ Bernoulli(1 − p)
+
+for the weight W [out, in] of each Linear, its anchor U (the pre-trained weight) and one mask entry per input unit,
+shared by all outputs, tokens and examples. E[W̃] = W, and ∂ℓ/∂W = m/(1 − p) ⊙ ∂ℓ/∂W̃. Biases, embeddings and LayerNorm
+are not mixed. Evaluation uses W.
+
+The published code's hand-written backward lacks the factor 1/(1 − p) (https://github.com/bloodwass/mixout,
+`mixout/mixout.py`); `gradient="reference"` replicates it. Its masks are one per forward; here they are one per
+optimizer step, so that a step is the same algorithm however the batch is sharded.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from ftreg.encoder import Encoder
+from ftreg.errors import UsageError
+from ftreg.functional.mixout import draw_mask, mixout
+from ftreg.noise import Noise
+from ftreg.regularizer import Regularizer
+
+
+class Mixout(Regularizer):
+    """Mixout on every pre-trained Linear of the encoder.
+
+    Args:
+        p: probability of falling back to the anchor, in [0, 1]. The paper: 0.7, 0.8, 0.9.
+        granularity: `unit`, one mask entry per input unit, as in the paper; `weight`, one per weight.
+        anchor: what the mix falls back to: `pretrained`, `zero` (dropout on weights), or a folder or Hub id of the
+            same architecture.
+        include_head: also mix the head, whose anchor is its random start.
+        replace_dropout: which dropouts are switched off in training: `none`, `preceding` (those whose next module
+            is a mixed Linear) or `all`. The head's dropout stays unless the head is included.
+        gradient: `exact`, or `reference` for the published code's.
+
+    Raises:
+        UsageError: an option is out of range, or there is no Linear to mix.
+    """
+
+    papers: ClassVar[tuple[str, ...]] = ("lee2020mixout",)
+
+    def __init__(
+        self,
+        p: float = 0.7,
+        granularity: Literal["unit", "weight"] = "unit",
+        anchor: str = "pretrained",
+        include_head: bool = False,
+        replace_dropout: Literal["none", "preceding", "all"] = "none",
+        gradient: Literal["exact", "reference"] = "exact",
+    ) -> None:
+        if not 0 <= p <= 1:
+            raise UsageError(f"Mixout.p is {p}; it is a probability, from 0 to 1")
+        for name, value, valid in (
+            ("granularity", granularity, ("unit", "weight")),
+            ("replace_dropout", replace_dropout, ("none", "preceding", "all")),
+            ("gradient", gradient, ("exact", "reference")),
+        ):
+            if value not in valid:
+                raise UsageError(f"Mixout.{name} is {value!r}; valid: {', '.join(valid)}")
+        self.p, self.granularity, self.anchor = p, granularity, anchor
+        self.include_head, self.replace_dropout, self.gradient = include_head, replace_dropout, gradient
+        self._anchors: dict[str, Tensor] = {}
+        self._dropouts: dict[nn.Dropout, float] = {}
+
+    def attach(self, encoder: Encoder) -> None:
+        names = [
+            name
+            for name, module in encoder.linears()
+            if module.weight.requires_grad and (encoder.anchored(name) or (self.include_head and encoder.in_head(name)))
+        ]
+        if not names:
+            raise UsageError(
+                "Mixout: no trainable Linear with a pre-trained weight to mix (is the encoder frozen, or wrapped in "
+                "adapters?); leave Mixout out, or let the encoder train"
+            )
+        if self.anchor == "zero":
+            self._anchors = {name: torch.zeros_like(encoder.get_parameter(name)) for name in names}
+        elif self.anchor == "pretrained":
+            self._anchors = {name: encoder.anchor(name) for name in names}
+        else:
+            self._anchors = encoder.values_of(self.anchor, names)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        encoder = pl_module.encoder
+        assert isinstance(encoder, Encoder)
+        # Methods listed later may have re-initialised layers or frozen weights since `attach`.
+        self._anchors = {
+            name: anchor.to(encoder.get_parameter(name))
+            for name, anchor in self._anchors.items()
+            if encoder.anchored(name) or encoder.in_head(name)
+            if encoder.get_parameter(name).requires_grad
+        }
+        for dropout in self._replaced(encoder):
+            self._dropouts[dropout] = dropout.p
+            dropout.p = 0.0
+
+    def mix(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
+        if self.p == 0:
+            return {}
+        mixed = {}
+        for name, anchor in self._anchors.items():
+            keep = draw_mask(anchor, self.p, self.granularity, noise.generator(name, device=anchor.device))
+            mixed[name] = mixout(params[name], anchor, keep, self.p, self.gradient)
+        return mixed
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._restore_dropout()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        super().on_exception(trainer, pl_module, exception)
+        self._restore_dropout()
+
+    def _restore_dropout(self) -> None:
+        for dropout, p in self._dropouts.items():
+            dropout.p = p
+        self._dropouts = {}
+
+    def _replaced(self, encoder: Encoder) -> list[nn.Dropout]:
+        """The dropouts to switch off, in module order."""
+        leaves = [(path, module) for path, module in encoder.named_modules() if not list(module.children())]
+        following = [*leaves[1:], ("", None)]
+        return [
+            module
+            for (path, module), (next_path, _) in zip(leaves, following, strict=True)
+            if isinstance(module, nn.Dropout)
+            and (self.include_head or not encoder.in_head(path))
+            and (
+                self.replace_dropout == "all"
+                or (self.replace_dropout == "preceding" and f"{next_path}.weight" in self._anchors)
+            )
+        ]

@@ -1,0 +1,181 @@
+"""Names on the command line and in configuration files, checked before jsonargparse sees them.
+
+jsonargparse checks types and values well, but answers a misspelt class with every type that it tried, and
+names neither the file nor the nearest valid name. So names come first: options, methods, methods' options,
+keys of YAML files. Nothing here imports torch.
+"""
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ftreg.errors import UsageError
+
+CALLBACKS = "trainer.callbacks"
+LINKED = {
+    "model.init_seed": "seeds.init",
+    "data.order_seed": "seeds.order",
+    "data.split_seed": "seeds.split",
+    "data.tokenizer": "model.backbone",
+    "model.labels": "data.task",
+}
+"""Options that are set through another one."""
+
+
+def nearest(name: str, valid: Collection[str]) -> str:
+    """`did you mean 'x'? ` if some valid name is close, else nothing."""
+    by_case = {v.lower(): v for v in valid}
+    close = difflib.get_close_matches(name.lower(), by_case, n=1)
+    return f"did you mean {by_case[close[0]]!r}? " if close else ""
+
+
+def unknown(what: str, name: str, valid: Collection[str]) -> str:
+    """One line: what is wrong, the nearest valid name, and all of them."""
+    return f"{what} {name!r}; {nearest(name, valid)}Valid: {', '.join(valid)}"
+
+
+class Names:
+    """The valid names of one subcommand.
+
+    Args:
+        options: all options, dotted, without dashes.
+        callbacks: every callback that is known by its bare name.
+        methods: those of them that are methods of this package (or of one's own), which is what errors list.
+    """
+
+    def __init__(self, options: Iterable[str], callbacks: Mapping[str, type], methods: Collection[str]) -> None:
+        # `--trainer.callbacks.help METHOD` is an option too, and not one to suggest.
+        self.options = sorted({option.rstrip("+") for option in options if not option.endswith(".help")})
+        self.callbacks = callbacks
+        self.methods = sorted(methods)
+        self._last: type | None = None
+        self.given: dict[str, str] = {}
+        """Where each option was given: its dotted name to `the command line` or a file."""
+
+    def check(self, arguments: Sequence[str]) -> None:
+        """Check the arguments after the subcommand, and every file that they name.
+
+        Raises:
+            UsageError: one line with the nearest valid name.
+        """
+        for key, value in _pairs(arguments):
+            if key in ("h", "help"):
+                continue
+            if key in ("config", "c"):
+                self._file(Path(value or ""))
+            elif key == CALLBACKS:
+                self._callbacks(_plain(value or ""), "")
+            elif key.startswith(f"{CALLBACKS}."):
+                self._callback_option(key.removeprefix(f"{CALLBACKS}."), "")
+            else:
+                self._option(key, "")
+                self.given[key] = "the command line"
+
+    def _file(self, path: Path) -> None:
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            line = error.problem_mark.line + 1 if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark else 1
+            reason = getattr(error, "problem", None) or "not text"
+            raise UsageError(f"{path}:{line}: not YAML ({reason}); mend the line, indentation is spaces") from None
+        except UnicodeDecodeError:
+            raise UsageError(f"{path}: not UTF-8 text; give a YAML file") from None
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read ({error.strerror}); check --config") from None
+        if not isinstance(content, dict):
+            raise UsageError(f"{path}: holds no options; write them as `group:` and indented `option: value` lines")
+        self._tree(content, "", path)
+
+    def _tree(self, node: Mapping[Any, Any], prefix: str, path: Path) -> None:
+        for name, value in node.items():
+            key = f"{prefix}{str(name).rstrip('+')}"
+            if key == CALLBACKS:
+                self._callbacks(value, f"{path}: ")
+                continue
+            self._option(key, f"{path}: ")
+            if isinstance(value, Mapping) and any(option.startswith(f"{key}.") for option in self.options):
+                self._tree(value, f"{key}.", path)
+            else:
+                self.given[key] = str(path)
+
+    def _option(self, key: str, where: str) -> None:
+        if key in LINKED:
+            raise UsageError(f"{where}option {key!r} is set by {LINKED[key]}; give that one")
+        key = key.removesuffix(".help")
+        parts = key.split(".")
+        groups = [".".join(parts[:n]) for n in range(1, len(parts))]
+        if key in self.options or any(option.startswith(f"{key}.") for option in self.options):
+            return
+        # An option that holds a class or a task of its own takes keys that are checked with its value.
+        if any(g in self.options and not any(o.startswith(f"{g}.") for o in self.options) for g in groups):
+            return
+        group = next((g for g in reversed(groups) if any(o.startswith(f"{g}.") for o in self.options)), "")
+        siblings = [o for o in self.options if o.startswith(f"{group}.")] if group else self._top()
+        close = nearest(key, self.options)
+        raise UsageError(f"{where}no option {key!r}; {close}Valid: {', '.join(siblings)}")
+
+    def _top(self) -> list[str]:
+        return sorted({option.split(".")[0] for option in self.options})
+
+    def _callbacks(self, value: Any, where: str) -> None:
+        if value is None or value == "null":
+            return
+        for entry in value if isinstance(value, list) else [value]:
+            fields = entry if isinstance(entry, Mapping) else {"class_path": entry}
+            if "class_path" not in fields:
+                raise UsageError(
+                    f"{where}{CALLBACKS}: found {entry!r}; write each method as its name, "
+                    f"or as class_path and init_args"
+                )
+            self._last = self._callback(str(fields["class_path"]), where)
+            for option in fields.get("init_args") or {}:
+                self._callback_option(str(option), where)
+
+    def _callback(self, name: str, where: str) -> type | None:
+        if name in self.callbacks:
+            return self.callbacks[name]
+        if "." not in name:
+            raise UsageError(where + unknown("no method", name, self.methods))
+        module, _, attribute = name.rpartition(".")
+        try:
+            found = getattr(importlib.import_module(module), attribute, None)
+        except ImportError as error:
+            raise UsageError(f"{where}cannot import {name!r} ({error}); check the dotted path") from None
+        if not isinstance(found, type):
+            raise UsageError(f"{where}module {module!r} has no class {attribute!r}; check the dotted path")
+        return found
+
+    def _callback_option(self, option: str, where: str) -> None:
+        name = option.removeprefix("init_args.").split(".")[0]
+        if name in ("class_path", "init_args", "dict_kwargs", "help"):
+            return
+        if self._last is None:
+            raise UsageError(
+                f"{where}option {CALLBACKS}.{name} has no method before it; add --{CALLBACKS}+=METHOD first"
+            )
+        parameters = inspect.signature(self._last).parameters
+        if name not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            raise UsageError(where + unknown(f"{self._last.__name__} has no option", name, list(parameters)))
+
+
+def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """(option without dashes and `+`, value) of each option."""
+    for position, argument in enumerate(arguments):
+        if not argument.startswith("-") or not argument.lstrip("-")[:1].isalpha():
+            continue
+        key, equals, value = argument.lstrip("-").partition("=")
+        following = arguments[position + 1] if position + 1 < len(arguments) else None
+        yield key.rstrip("+"), value if equals else following
+
+
+def _plain(value: str) -> Any:
+    """A command-line value as YAML reads it."""
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value

@@ -1,0 +1,57 @@
+"""The recipe's optimizer: AdamW with bias correction, decoupled decay, linear warm-up and linear decay.
+
+The strong baseline of Zhang et al. (ICLR 2021) and Mosbach et al. (ICLR 2021). Biases and LayerNorm never decay.
+Towards an anchor, decay is θ ← θ − η·w·(θ − θ₀) instead of θ ← θ − η·w·θ (Li et al., ICML 2018, made decoupled).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class AdamW(torch.optim.AdamW):
+    """`torch.optim.AdamW`, fused, with decoupled decay towards zero or towards anchors.
+
+    Args:
+        named: parameters by name; those with fewer than two dimensions (biases, LayerNorm) do not decay.
+        anchors: where a decaying parameter is pulled, by name; towards zero if not listed.
+        lr: peak learning rate.
+        weight_decay: w, per unit of learning rate.
+        fused: off where the optimizer's own unscaling would forbid clipping (fp16).
+    """
+
+    def __init__(
+        self,
+        named: Mapping[str, Tensor],
+        anchors: Mapping[str, Tensor],
+        lr: float,
+        weight_decay: float,
+        fused: bool = True,
+    ) -> None:
+        pulled = {name: p for name, p in named.items() if name in anchors and p.ndim >= 2}
+        decayed = [p for name, p in named.items() if name not in pulled and p.ndim >= 2]
+        kept = [p for p in named.values() if p.ndim < 2]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed, "weight_decay": weight_decay},
+            {"params": kept, "weight_decay": 0.0},
+            {"params": list(pulled.values()), "weight_decay": 0.0, "pull": weight_decay},
+        ]
+        self._anchors = {p: anchors[name].to(p) for name, p in pulled.items()}
+        super().__init__([group for group in groups if group["params"]], lr=lr, fused=fused)
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Run the closure, pull, then update. The pull comes after the closure: gradients are of the unpulled θ."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        with torch.no_grad():
+            for group in self.param_groups:
+                if group.get("pull"):
+                    for p in group["params"]:
+                        if p.grad is not None:
+                            p.lerp_(self._anchors[p], group["lr"] * group["pull"])
+        super().step()
+        return loss

@@ -1,0 +1,113 @@
+"""What a method is: a Lightning callback that declares what it claims and overrides a function or two.
+
+    L(θ) = O[ℓ](θ̃) + Σ_j λ_j R_j(θ̃)        θ̃ = (M_n ∘ … ∘ M_1)(θ; step)
+
+| kind                | overrides                        | composes                                        |
+|---------------------|----------------------------------|-------------------------------------------------|
+| S structure, start  | `attach`                         | idempotent; order: load, re-init, head, anchors |
+| M weight map        | `mix`                            | in list order                                   |
+| O objective         | `objective`, claims OBJECTIVE    | at most one                                     |
+| R penalty           | `penalty`                        | adds up; order plays no part                    |
+| G gradient          | `on_before_optimizer_step`       | Lightning's hook                                |
+| W after the step    | `after_step`, state_dict         | in list order                                   |
+"""
+
+import enum
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from ftreg.errors import ConflictError
+from ftreg.noise import Noise
+
+if TYPE_CHECKING:
+    from ftreg.encoder import Encoder
+    from ftreg.step import Scalar, Step
+
+
+class Slot(enum.Enum):
+    """A part of the training step that only one method may own."""
+
+    POOLER = "how hidden states become logits"
+    OBJECTIVE = "the loop that gathers parameter gradients"
+    TRAINABLE = "which parameters train"
+
+
+class Regularizer(pl.Callback):
+    """A fine-tuning method. Subclass it, declare, and override what the method's kind asks for (see the module).
+
+    Every argument of `__init__` is kept as the attribute of the same name, a plain value: this is what the run's
+    record lists and what a checkpoint rebuilds structural methods from.
+    """
+
+    papers: ClassVar[tuple[str, ...]] = ()
+    """BibTeX keys of the papers to cite."""
+    claims: ClassVar[frozenset[Slot]] = frozenset()
+    """Exclusive slots that this method owns."""
+
+    @property
+    def name(self) -> str:
+        """The method's name in logs, records and random streams."""
+        return type(self).__name__
+
+    def options(self) -> dict[str, Any]:
+        """The arguments that rebuild this method."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def attach(self, encoder: "Encoder") -> None:
+        """Change the network or the weights that it starts from. `configure_model` may call this more than once."""
+
+    def mix(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
+        """The weights that the forward passes of this step use.
+
+        Args:
+            params: every parameter by name, as mapped so far.
+            noise: this method's streams at this step: name draws by parameter.
+
+        Returns:
+            the replaced parameters only; `{}` leaves all as they are.
+        """
+        return {}
+
+    def objective(self, step: "Step") -> "Scalar":
+        """The loss that replaces the task's. Needs `Slot.OBJECTIVE`."""
+        raise NotImplementedError(f"{self.name} claims {Slot.OBJECTIVE} and must define objective()")
+
+    def penalty(self, step: "Step") -> "Scalar | None":
+        """A term to add to the loss, already weighted; None for none."""
+        return None
+
+    def after_step(self, encoder: "Encoder", number: int) -> None:
+        """Follow the weights, which optimizer step `number` has just changed.
+
+        Not `on_train_batch_end`, which also runs between accumulated micro-batches.
+        """
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        # Checkpoint callbacks run after this one: they must never see mixed weights.
+        restore = getattr(pl_module, "restore_weights", None)
+        if restore is not None:
+            restore()
+
+
+def owner(methods: Sequence[Regularizer], slot: Slot) -> Regularizer | None:
+    """The method that owns `slot`, if any."""
+    return next((method for method in methods if slot in method.claims), None)
+
+
+def check_claims(methods: Sequence[Regularizer]) -> None:
+    """Refuse two owners of one slot.
+
+    Raises:
+        ConflictError: names both methods, the slot and the remedy.
+    """
+    for slot in Slot:
+        owners = [method.name for method in methods if slot in method.claims]
+        if len(owners) > 1:
+            raise ConflictError(
+                f"{' and '.join(owners)} both own {slot.name} ({slot.value}): "
+                f"keep one of them in trainer.callbacks, or compare them in two runs"
+            )

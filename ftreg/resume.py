@@ -1,0 +1,111 @@
+"""`--ckpt_path`: what a checkpoint says about its run, compared with what is asked for now.
+
+The stock command line lets the checkpoint's hyper-parameters override the ones that were given, silently.
+"""
+
+import pickle
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+
+from ftreg.errors import UsageError
+from ftreg.structure import subclasses
+
+KEY = "ftreg_run"
+MAY_DIFFER = frozenset({"data.path", "data.eval_batch_size"})
+"""Where the data lie (the loader compares their content), and what no number depends on."""
+
+
+class Provenance(pl.Callback):
+    """Puts the run's task and resolved configuration into its checkpoints.
+
+    Args:
+        task: name of the task.
+        config: plain values only, so that checkpoints load with `weights_only=True`.
+    """
+
+    def __init__(self, task: str, config: Mapping[str, Any]) -> None:
+        self.task, self.config = task, dict(config)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint[KEY] = {"task": self.task, "config": self.config}
+
+
+def read(path: str) -> dict[str, Any]:
+    """`task` and `config` of the run that wrote the checkpoint; empty where it was not `ftreg fit`.
+
+    Raises:
+        UsageError: no such file, or no checkpoint.
+    """
+    if not Path(path).is_file():
+        raise UsageError(f"ckpt_path {path}: no such file; give a checkpoint, such as RUN/checkpoints/last.ckpt")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError):
+        raise UsageError(
+            f"ckpt_path {path}: not a checkpoint, or a broken one; give one that ftreg fit wrote"
+        ) from None
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise UsageError(f"ckpt_path {path}: not a Lightning checkpoint; give one of ftreg fit")
+    return dict(checkpoint.get(KEY, {}))
+
+
+def check_same_run(path: str, run: Mapping[str, Any], task: str, config: Mapping[str, Any]) -> None:
+    """A fit continues the run that wrote the checkpoint: same task, model, data, seeds and methods.
+
+    Raises:
+        UsageError: names the first option that differs, with both values.
+    """
+    if not run:
+        return
+    if run["task"] != task:
+        raise UsageError(
+            f"ckpt_path {path} is of task {run['task']}, this run is of {task}; "
+            f"give data.task={run['task']}, or leave out ckpt_path"
+        )
+    before, now = dict(_options(run["config"])), dict(_options(config))
+    for name in before | now:
+        if before.get(name) != now.get(name) and name not in MAY_DIFFER:
+            raise UsageError(
+                f"{name} is {_shown(before.get(name))} in {path} and {_shown(now.get(name))} here; "
+                f"a resumed run keeps its options: give the same, or leave out ckpt_path"
+            )
+
+
+def adopt(path: str, run: Mapping[str, Any], config: Mapping[str, Any], given: Collection[str]) -> list[str]:
+    """Command-line arguments for the model options that the checkpoint has and the user did not give.
+
+    Raises:
+        UsageError: one was given and differs.
+    """
+    arguments = []
+    for name, before in (run["config"]["model"] if run else {}).items():
+        now = config["model"].get(name)
+        if before == now:
+            continue
+        if f"model.{name}" in given:
+            raise UsageError(
+                f"model.{name} is {_shown(before)} in {path} and {_shown(now)} here; "
+                f"leave it out, the checkpoint's own is used"
+            )
+        arguments.append(f"--model.{name}={_shown(before)}")
+    return arguments
+
+
+def _options(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for group in ("model", "data", "seeds"):
+        for name, value in config[group].items():
+            yield f"{group}.{name}", value
+    methods = {cls.__name__ for cls in subclasses()}
+    callbacks = config["trainer"].get("callbacks") or []
+    yield "trainer.callbacks", [c for c in callbacks if c["class_path"].rpartition(".")[2] in methods]
+
+
+def _shown(value: Any) -> str:
+    return str(yaml.safe_dump(value, default_flow_style=True, width=10_000)).removesuffix("\n").removesuffix("\n...")

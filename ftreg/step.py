@@ -1,0 +1,162 @@
+"""The current micro-batch as a method may see it.
+
+One training step, in which every arrow is an ordinary tensor operation and there is one backward pass:
+
+    weights ──mix──▶ mixed weights ─┐
+    input_ids ──embeds()──▶ E (+ δ) ─┴─logits()──▶ losses() ──▶ loss()  or  objective(step) ─┐
+                                          └────────────────────────────▶ penalty(step), … ───┴─▶ Σ ──▶ backward
+
+The clean forward is run once: the task loss and all penalties share it.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ftreg.noise import Noise, seed_dropout
+
+if TYPE_CHECKING:
+    from ftreg.finetuner import FineTuner
+
+Scalar = Float[Tensor, ""]
+
+
+class Step:
+    """One micro-batch of one optimizer step.
+
+    Args:
+        tuner: the model; it knows the weights, the streams and the trainer.
+        batch: `input_ids` and `attention_mask` [batch, tokens], `labels` [batch]; optionally `token_type_ids`,
+            `row_ids` and `valid` [batch], `lengths` (host integers) and `scale`.
+    """
+
+    def __init__(self, tuner: "FineTuner", batch: Mapping[str, Any]) -> None:
+        self._tuner = tuner
+        self._batch = batch
+        self.number = int(tuner.trainer.global_step)
+        """The optimizer step, from 0."""
+        self.labels: Int[Tensor, batch] | Float[Tensor, batch] = batch["labels"]
+        self.mask: Int[Tensor, "batch tokens"] = batch["attention_mask"]
+        rows = self.mask.shape[0]
+        self.row_ids: Int[Tensor, batch] = batch.get("row_ids", torch.arange(rows, device=self.mask.device))
+        self.valid: Bool[Tensor, batch] = batch.get("valid", torch.ones_like(self.row_ids, dtype=torch.bool))
+        """False on filler rows, which count for nothing."""
+        self._scale = float(batch.get("scale", 1 / rows))
+        self._owner = ""
+        self._passes: dict[str, int] = {}
+        self._clean: Tensor | None = None
+
+    @property
+    def params(self) -> dict[str, Tensor]:
+        """The trainable parameters by name, for `autograd.grad`: the real ones, whatever the weights are mixed with."""
+        return {name: p for name, p in self._tuner.weights.real.items() if p.requires_grad}
+
+    def on_behalf_of(self, owner: str) -> None:
+        """Whose streams the next fresh passes draw from."""
+        self._owner = owner
+
+    def embeds(self) -> Float[Tensor, "batch tokens dim"]:
+        """Word embeddings before position, type and LayerNorm, with their graph."""
+        return self._tuner.encoder.embed(self._batch["input_ids"])
+
+    def noise(self, name: str, kind: Literal["normal", "uniform"] = "normal") -> Float[Tensor, "batch tokens dim"]:
+        """Noise on the word embeddings that belongs to examples, so that no sharding, padding or packing changes it.
+
+        Args:
+            name: of the draw; the stream is named by seed, method, optimizer step, this, and the row's id.
+            kind: `normal`, N(0, 1), or `uniform`, U(−1, 1); zero on padding.
+        """
+        like = self.embeds().detach()
+        stream = Noise(self._tuner.init_seed, self._owner, self.number)
+        out = torch.zeros_like(like)
+        lengths = self._batch.get("lengths") or self.mask.sum(1).tolist()
+        for place, (row, length) in enumerate(zip(self.row_ids.tolist(), lengths, strict=True)):
+            generator = stream.generator(name, row, device=like.device)
+            values = out[place, :length]
+            values.normal_(generator=generator) if kind == "normal" else values.uniform_(-1, 1, generator=generator)
+        return out
+
+    def logits(
+        self,
+        delta: Float[Tensor, "batch tokens dim"] | None = None,
+        *,
+        params: Mapping[str, Tensor] | None = None,
+        noise: Literal["fresh", "shared"] = "shared",
+    ) -> Float[Tensor, "batch classes"]:
+        """One forward pass.
+
+        Args:
+            delta: added to the word embeddings. Without it, with `params=None` and shared noise, this is the clean
+                forward, run once a step.
+            params: other weights for this pass (a teacher's), by name.
+            noise: `shared` replays the clean pass's dropout masks; `fresh` draws this method's next ones.
+        """
+        clean = delta is None and params is None and noise == "shared" and torch.is_grad_enabled()
+        if clean and self._clean is not None:
+            return self._clean
+        tuner = self._tuner
+        if params is None and (torch.is_grad_enabled() or not tuner.weights.current):
+            # The map's graph is freed by each `autograd.grad`, so each pass has its own; the values are the same.
+            with torch.enable_grad():
+                tuner.mix_weights(self.number)
+        held = tuner.weights.current
+        if params is not None:
+            tuner.weights.put(params)
+        self._seed(noise)
+        embeds = self.embeds()
+        out = tuner.encoder(
+            embeds if delta is None else embeds + delta,
+            self.mask,
+            self._batch.get("token_type_ids"),
+            self._batch.get("lengths"),
+        )
+        if params is not None:
+            tuner.weights.put(held)
+        if clean:
+            self._clean = out
+        assert isinstance(out, Tensor)
+        return out
+
+    def losses(
+        self,
+        delta: Float[Tensor, "batch tokens dim"] | None = None,
+        *,
+        params: Mapping[str, Tensor] | None = None,
+        noise: Literal["fresh", "shared"] = "shared",
+    ) -> Float[Tensor, "batch"]:
+        """The task loss per example: cross-entropy, or squared error for regression."""
+        return self._tuner.task_losses(self.logits(delta, params=params, noise=noise), self.labels)
+
+    def loss(self) -> Scalar:
+        """The clean task loss of this micro-batch's share of the global batch."""
+        return self.mean(self.losses())
+
+    def mean(self, values: Float[Tensor, "batch"]) -> Scalar:
+        """The outer reduction: averaged over micro-batches and ranks, it is the mean over the global batch."""
+        return self._scale * self.sum(values)
+
+    def sum(self, values: Float[Tensor, "batch"]) -> Scalar:
+        """The inner reduction, for an ascent: it must not depend on the batch size. Filler rows count for nothing."""
+        return torch.where(self.valid, values, 0).sum()
+
+    def divergence(
+        self, p: Float[Tensor, "batch classes"], q: Float[Tensor, "batch classes"]
+    ) -> Float[Tensor, "batch"]:
+        """How far two predictions are apart: symmetric Kullback–Leibler, or squared error for regression."""
+        if self._tuner.regression:
+            return (p - q).squeeze(-1).square()
+        log_p, log_q = F.log_softmax(p, -1), F.log_softmax(q, -1)
+        return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(-1)
+
+    def _seed(self, noise: str) -> None:
+        stream: tuple[str | int, ...] = ()
+        if noise == "fresh":
+            number = self._passes.get(self._owner, 0)
+            self._passes[self._owner] = number + 1
+            stream = (self._owner, number)
+        loops = self._tuner.trainer.fit_loop.epoch_loop
+        seed_dropout(self._tuner.init_seed, loops.total_batch_idx, self._tuner.trainer.global_rank, *stream)

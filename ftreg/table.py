@@ -1,0 +1,73 @@
+"""The short table that ends a fit."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ftreg.backbone import DEMO_NOTE
+from ftreg.structure import subclasses
+
+SAMPLE_NOTE = "built-in sample: generated sentences for trying out and for tests, not GLUE. Scores are not comparable"
+
+
+def render(result: Mapping[str, Any], title: str, folder: str) -> str:
+    """What was run, scores × 100 at the last and the best checkpoint beside the majority's, and the cost.
+
+    Args:
+        result: of `ftreg.run.record`.
+        title: the task's.
+        folder: the run's, printed last.
+    """
+    reported, seeds, cost = result["reported"], result["seeds"], result["cost"]
+    head = [
+        title,
+        f"protocol {result['protocol']}",
+        describe(result["methods"]),
+        f"backbone {result['backbone']}",
+    ]
+    lines = [" · ".join(head), "seeds " + ", ".join(f"{name} {value}" for name, value in seeds.items()), ""]
+    width = max(len(f"{split} {metric}") for split, metrics in result["majority"].items() for metric in metrics)
+    lines.append(f"  {'score × 100':<{width}} {'last':>8} {'best':>8} {'majority':>9}")
+    for split, by_checkpoint in result["scores"].items():
+        for metric, majority in result["majority"][split].items():
+            row = [by_checkpoint[checkpoint][metric] for checkpoint in ("last", "best")]
+            mark = f"  ← reported: {reported['checkpoint']}" if (split, metric) == _key(reported) else ""
+            cells = f"{points(row[0]):>8} {points(row[1]):>8} {points(majority):>9}"
+            lines.append(f"  {f'{split} {metric}':<{width}} {cells}{mark}")
+    if result["failed"]:
+        lines.append("  failed run: the last checkpoint is no better than the majority")
+    rate = cost["tokens"] / cost["seconds"] if cost["seconds"] else 0.0
+    lines += [
+        "",
+        f"{cost['steps']:,} steps · {cost['seconds']:.1f} s · {rate:,.0f} tokens/s · "
+        f"peak memory {cost['peak_memory_bytes'] / 2**20:,.0f} MiB",
+        f"record {folder}",
+    ]
+    if result["source"] == "sample":
+        lines.append(f"note   {SAMPLE_NOTE}")
+    if result["backbone"] == "demo":
+        lines.append(f"note   {DEMO_NOTE}")
+    return "\n".join(lines)
+
+
+def describe(methods: list[dict[str, Any]]) -> str:
+    """`Mixout(p=0.7)`: each method with its numbers and what else is not its default; `plain` for none."""
+    return " + ".join(f"{m['name']}({', '.join(_options(m))})" for m in methods) or "plain"
+
+
+def _options(method: Mapping[str, Any]) -> Iterator[str]:
+    known = {cls.__name__: cls for cls in subclasses()}
+    parameters = inspect.signature(known[method["name"]]).parameters if method["name"] in known else {}
+    for name, value in method["options"].items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number or name not in parameters or parameters[name].default != value:
+            yield f"{name}={value}"
+
+
+def points(value: float | None) -> str:
+    """A score in points; a dash where it is undefined."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _key(reported: Mapping[str, Any]) -> tuple[str, str]:
+    return reported["split"], reported["metric"]

@@ -1,0 +1,229 @@
+"""Batches of rows held in memory: training that resumes exactly, evaluation that counts every row once.
+
+Both loaders replace `torch.utils.data.DataLoader`, so Lightning neither injects a sampler nor rebuilds them.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NotRequired, Self, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from glue_tasks.errors import DataError
+
+Ints = NDArray[np.integer[Any]]
+State = dict[str, int | str]
+
+
+class Batch(TypedDict):
+    """A micro-batch of B rows padded to its longest row, T tokens."""
+
+    input_ids: Tensor
+    """long [B, T]"""
+    attention_mask: Tensor
+    """long [B, T], 1 on tokens"""
+    token_type_ids: NotRequired[Tensor]
+    """long [B, T], where the tokenizer knows token types"""
+    labels: Tensor
+    """[B], long class ids or float32 targets; -1 where unlabelled"""
+    row_ids: Tensor
+    """long [B], index of the row in the split's table"""
+    valid: Tensor
+    """bool [B], False on filler rows, which count for nothing"""
+    lengths: list[int]
+    """Tokens of each row, on the host: packing plans with them."""
+    split: str
+    scale: NotRequired[float]
+    """Training only: `scale * sum(valid * losses)`, averaged over all cells, is the global batch's mean."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One tokenised split in flat arrays: row r has `tokens[starts[r] : starts[r] + lengths[r]]`.
+
+    Position 0 of the arrays belongs to no row. It holds what padding reads, so a batch is one gather.
+    """
+
+    split: str
+    tokens: Ints
+    """int32 [1 + all tokens]"""
+    types: Ints | None
+    """Token types, uint8 [1 + all tokens], or None where the tokenizer has none"""
+    starts: Ints
+    """int64 [rows]"""
+    lengths: Ints
+    """int64 [rows]"""
+    labels: Tensor
+    """[rows], long class ids or float32 targets"""
+    row_ids: Tensor
+    """long [rows]"""
+    truncated: int
+    """How many rows were cut to the maximal length."""
+
+    @classmethod
+    def from_lists(
+        cls,
+        split: str,
+        tokens: Sequence[Sequence[int]],
+        types: Sequence[Sequence[int]] | None,
+        labels: Tensor,
+        row_ids: Tensor,
+        pad_id: int,
+        truncated: int = 0,
+    ) -> Self:
+        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+        size = 1 + int(lengths.sum())
+        flat_types = None if types is None else chain((0,), chain.from_iterable(types))
+        return cls(
+            split,
+            tokens=np.fromiter(chain((pad_id,), chain.from_iterable(tokens)), np.int32, size),
+            types=None if flat_types is None else np.fromiter(flat_types, np.uint8, size),
+            starts=1 + lengths.cumsum() - lengths,
+            lengths=lengths,
+            labels=labels,
+            row_ids=row_ids,
+            truncated=truncated,
+        )
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def collate(self, rows: Tensor, valid: Tensor) -> Batch:
+        """The batch of these positions, long [B], with `valid`, bool [B]."""
+        at = rows.numpy()  # numpy, because its gather takes half of torch's time at this size
+        lengths = self.lengths[at]
+        position = np.arange(lengths.max())
+        mask = position < lengths[:, None]
+        index = (self.starts[at][:, None] + position) * mask
+        batch = Batch(
+            input_ids=torch.from_numpy(self.tokens[index].astype(np.int64)),
+            attention_mask=torch.from_numpy(mask.astype(np.int64)),
+            labels=self.labels[rows],
+            row_ids=self.row_ids[rows],
+            valid=valid,
+            lengths=lengths.tolist(),
+            split=self.split,
+        )
+        if self.types is not None:
+            batch["token_type_ids"] = torch.from_numpy(self.types[index].astype(np.int64))
+        return batch
+
+    def digest(self) -> str:
+        """Hash of which rows these are, in which order, and of their tokens."""
+        hashed = hashlib.blake2b(digest_size=8)
+        for part in (self.row_ids.numpy(), self.lengths, self.tokens):
+            hashed.update(part.tobytes())
+        return hashed.hexdigest()
+
+
+class EpochOrder:
+    """The order of the rows: a function of the seed and the epoch alone, so the same on every rank."""
+
+    def __init__(self, rows: int, seed: int) -> None:
+        self.rows, self.seed, self.epoch = rows, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def order(self) -> Tensor:
+        """Long [rows], a permutation."""
+        # hashed, because generators seeded with neighbouring numbers need not be independent
+        digest = hashlib.blake2b(f"order/{self.seed}/{self.epoch}".encode(), digest_size=8).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+        return torch.randperm(self.rows, generator=generator)
+
+
+class TrainLoader:
+    """Deals each global batch of at most `batch_size` rows into `accumulate` micro-batches on every rank.
+
+    Cell c = a * world + rank, of cells = world * accumulate, gets every cells-th row of the batch from the
+    c-th on. A cell without rows gets one filler row: so every rank takes every micro-step, and an optimizer
+    step sees exactly one global batch.
+    """
+
+    def __init__(
+        self, rows: Rows, batch_size: int, order_seed: int, world: int = 1, rank: int = 0, accumulate: int = 1
+    ) -> None:
+        self.rows, self.batch_size = rows, batch_size
+        self.world, self.rank, self.accumulate = world, rank, accumulate
+        self.sampler = EpochOrder(len(rows), order_seed)  # Lightning calls sampler.set_epoch by these names
+        self._start = self._position = 0
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.rows) / self.batch_size) * self.accumulate
+
+    def __iter__(self) -> Iterator[Batch]:
+        start, self._start = self._start, 0
+        # A generator, so this runs at the first next(): Lightning sets the epoch between iter() and that.
+        order = self.sampler.order()
+        cells = self.world * self.accumulate
+        for step in range(start, len(self)):
+            number, micro = divmod(step, self.accumulate)
+            batch = order[number * self.batch_size : (number + 1) * self.batch_size]
+            mine = batch[micro * self.world + self.rank :: cells]
+            valid = torch.full((max(len(mine), 1),), len(mine) > 0)
+            self._position = step + 1  # before the yield: Lightning never exhausts the generator
+            yield {**self.rows.collate(mine if len(mine) else batch[:1], valid), "scale": cells / len(batch)}
+
+    def state_dict(self) -> State:
+        """The position, the same on all ranks (only rank 0 writes it), and everything it depends on."""
+        return {"position": self._position, **self._identity()}
+
+    def load_state_dict(self, state: State) -> None:
+        """Continue from there at the next `iter()`; `DataError` if other batches would follow than before."""
+        for name, ours in self._identity().items():
+            saved = state.get(name)
+            if saved != ours:
+                raise DataError(
+                    f"cannot resume: {_MEANING[name]} was {saved} in the checkpoint and is {ours} now; "
+                    "resume with the settings and data of the first start"
+                )
+        # the end of an epoch is the start of the next
+        self._start = self._position = int(state["position"]) % len(self)
+
+    def _identity(self) -> State:
+        return {
+            "batch_size": self.batch_size,
+            "world": self.world,
+            "accumulate": self.accumulate,
+            "order_seed": self.sampler.seed,
+            "rows": len(self.rows),
+            "data": self.rows.digest(),
+        }
+
+
+_MEANING = {
+    "batch_size": "the global batch size",
+    "world": "the number of processes",
+    "accumulate": "accumulate_grad_batches",
+    "order_seed": "the order seed",
+    "rows": "the number of training rows",
+    "data": "the hash of the tokenised training rows",
+}
+
+
+class EvalLoader:
+    """Rows rank, rank + world, ... in the table's order, `batch_size` at a time.
+
+    Filler (copies of the last row, not valid) gives all ranks equally many rows and batches: Lightning's
+    loops and the metrics' collectives need every rank in every step, even with fewer rows than ranks.
+    """
+
+    def __init__(self, rows: Rows, batch_size: int, world: int = 1, rank: int = 0) -> None:
+        self.rows, self.batch_size, self.world, self.rank = rows, batch_size, world, rank
+        self._share = math.ceil(len(rows) / world)
+
+    def __len__(self) -> int:
+        return math.ceil(self._share / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        mine = torch.arange(self.rank, self._share * self.world, self.world)
+        for start in range(0, len(mine), self.batch_size):
+            rows = mine[start : start + self.batch_size]
+            yield self.rows.collate(rows.clamp(max=len(self.rows) - 1), rows < len(self.rows))

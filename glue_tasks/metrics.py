@@ -1,0 +1,92 @@
+"""The metrics of a task, exact under any sharding of the rows, defined where predictions are degenerate."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.classification import BinaryF1Score, MulticlassAccuracy, MulticlassConfusionMatrix
+from torchmetrics.utilities import dim_zero_cat
+
+from glue_tasks.tasks import Task
+
+
+def metrics(task: Task, sync_on_compute: bool = True) -> MetricCollection:
+    """The task's metrics by name: `update(predictions, labels)`, both [N], class ids or floats.
+
+    `compute()` gathers over the ranks, each with any number of rows, unless `sync_on_compute` is off.
+    """
+    classes = task.num_labels
+    make: dict[str, Callable[[], Metric]] = {
+        "accuracy": lambda: MulticlassAccuracy(classes, average="micro", sync_on_compute=sync_on_compute),
+        "f1": lambda: BinaryF1Score(sync_on_compute=sync_on_compute),
+        "matthews": lambda: Matthews(classes, sync_on_compute=sync_on_compute),
+        "pearson": lambda: Correlation(ranks=False, sync_on_compute=sync_on_compute),
+        "spearman": lambda: Correlation(ranks=True, sync_on_compute=sync_on_compute),
+    }
+    # compute groups form at the first update, which a rank without rows never sees: keep all ranks alike
+    return MetricCollection({name: make[name]() for name in task.metrics}, compute_groups=False)
+
+
+class Matthews(MulticlassConfusionMatrix):
+    """Matthews correlation; 0 where predictions or labels have one class only, as in scikit-learn.
+
+    torchmetrics' own gives ±1 or a small number there.
+    """
+
+    def compute(self) -> Tensor:
+        """Scalar float32."""
+        counts = super().compute().double()  # [true, predicted]
+        true, predicted, total = counts.sum(1), counts.sum(0), counts.sum()
+        covariance = counts.trace() * total - true @ predicted
+        scale = (total**2 - true @ true) * (total**2 - predicted @ predicted)
+        return torch.where(scale > 0, covariance / scale.sqrt(), 0.0).float()
+
+
+class Correlation(Metric):
+    """Pearson's correlation of predictions and targets, or Spearman's, which is that of their `ranks`.
+
+    NaN when either is constant or not finite. Keeps all values: torchmetrics' running Pearson turns NaN under
+    DDP when a rank has no rows.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    predictions: list[Tensor]
+    targets: list[Tensor]
+
+    def __init__(self, ranks: bool, sync_on_compute: bool = True) -> None:
+        super().__init__(sync_on_compute=sync_on_compute)
+        self.ranks = ranks
+        self.add_state("predictions", [], dist_reduce_fx="cat")
+        self.add_state("targets", [], dist_reduce_fx="cat")
+
+    def update(self, predictions: Tensor, targets: Tensor) -> None:
+        """Both [N]."""
+        self.predictions.append(predictions.detach().float())
+        self.targets.append(targets.detach().float())
+
+    def compute(self) -> Tensor:
+        """Scalar float32."""
+        both = torch.stack([dim_zero_cat(self.predictions), dim_zero_cat(self.targets)])
+        return correlation(both.double(), self.ranks).float()
+
+
+def correlation(values: Tensor, ranks: bool) -> Tensor:
+    """Pearson's (or, by ranks, Spearman's) correlation of the rows of `values`, float64 [2, N]; or NaN."""
+    constant = values.shape[1] == 0 or bool((values.amin(1) == values.amax(1)).any())
+    if constant or not bool(values.isfinite().all()):
+        return values.new_tensor(torch.nan)
+    if ranks:
+        values = torch.stack([average_ranks(row) for row in values])
+    centred = values - values.mean(1, keepdim=True)
+    unit = centred / centred.square().sum(1, keepdim=True).sqrt()
+    return unit.prod(0).sum().clamp(-1, 1)
+
+
+def average_ranks(values: Tensor) -> Tensor:
+    """The rank of each of the values [N], from 1; equal values share the mean of theirs."""
+    _, position, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    ranks: Tensor = counts.cumsum(0) - (counts - 1) / 2
+    return ranks.to(values.dtype)[position]

@@ -1,0 +1,136 @@
+"""The files the GLUE server takes: one TSV of predictions per test split, zipped together."""
+
+import difflib
+import math
+import operator
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from glue_tasks.errors import DataError
+from glue_tasks.tasks import GLUE, Task
+
+PLACEHOLDER = "placeholder"
+ZIP = "submission.zip"
+_HEADER = "index\tprediction"
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """One server file."""
+
+    task: Task
+    file: str
+    rows: int
+    values: tuple[str, ...]
+    """How the classes are written, in id order; () = numbers of a regression."""
+
+
+def _slots() -> dict[str, _Slot]:
+    """`task.split` to its server file."""
+    return {
+        f"{task.name}.{split}": _Slot(task, file, rows, task.server.values or task.labels)
+        for task in GLUE.values()
+        if task.server is not None
+        for split, file, rows in zip(task.test, task.server.files, task.server.rows, strict=True)
+    }
+
+
+def write_submission(predictions: Mapping[str, Sequence[float]], folder: Path) -> dict[str, str]:
+    """Write the 11 files and `submission.zip`; return file name to its source: `task.split` or "placeholder".
+
+    predictions: `task.split` ("rte.test", "mnli.test_matched", "ax.test" of the MNLI model) to one class id
+    per test row, in row order (floats for STS-B: clipped to its range, three decimals). The server wants all
+    files: one not given is filled with the task's first class, or 0, and reported as a placeholder: its score
+    means nothing.
+
+    Raises `DataError`, with nothing written: unknown key, wrong number of rows, a value that is no class id
+    or no number.
+    """
+    slots = _slots()
+    for key in predictions:
+        if key not in slots:
+            near = difflib.get_close_matches(key, slots, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise DataError(f"predictions {key!r}: not a test split of GLUE; {hint}expected {', '.join(slots)}")
+    texts = {slot.file: _text(key, slot, predictions.get(key)) for key, slot in slots.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        _replace(folder / name, text.encode())
+    temporary = folder / f".{ZIP}.{os.getpid()}"
+    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in texts.items():
+            archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)  # no clock: same input, same bytes
+    validate_submission(temporary)
+    os.replace(temporary, folder / ZIP)
+    return {slot.file: key if key in predictions else PLACEHOLDER for key, slot in slots.items()}
+
+
+def validate_submission(file: Path) -> None:
+    """Check a zip as the server would; `DataError` at the first thing it would refuse."""
+    slots = {slot.file: slot for slot in _slots().values()}
+    with zipfile.ZipFile(file) as archive:
+        if set(archive.namelist()) != set(slots) or len(archive.namelist()) != len(slots):
+            raise DataError(f"{file}: holds {', '.join(archive.namelist())}; expected exactly {', '.join(slots)}")
+        for name, slot in slots.items():
+            _check(f"{file}/{name}", archive.read(name).decode(), slot)
+
+
+def _check(place: str, text: str, slot: _Slot) -> None:
+    header, *lines = text.removesuffix("\n").split("\n")
+    if header != _HEADER:
+        raise DataError(f"{place}:1: header {header!r}; expected {_HEADER!r}")
+    if len(lines) != slot.rows:
+        raise DataError(f"{place}: {len(lines)} rows; the server expects {slot.rows}")
+    for row, line in enumerate(lines):
+        index, _, value = line.partition("\t")
+        if index != str(row):
+            raise DataError(f"{place}:{row + 2}: index {index!r}; expected {row}, rows are sorted from 0")
+        if value not in slot.values if slot.values else not _in_range(value, slot.task):
+            raise DataError(f"{place}:{row + 2}: prediction {value!r}; expected {_expected(slot)}")
+
+
+def _text(key: str, slot: _Slot, found: Sequence[float] | None) -> str:
+    """A server file's content."""
+    values = [0] * slot.rows if found is None else found
+    if len(values) != slot.rows:
+        raise DataError(f"predictions {key!r}: {len(values)} rows; the server expects {slot.rows}, the split's rows")
+    lines = [f"{row}\t{_value(key, slot, row, value)}" for row, value in enumerate(values)]
+    return "\n".join((_HEADER, *lines, ""))
+
+
+def _value(key: str, slot: _Slot, row: int, value: float) -> str:
+    if slot.values:
+        try:
+            label = operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            label = -1
+        if 0 <= label < len(slot.values):
+            return slot.values[label]
+    elif math.isfinite(value):
+        low, high = slot.task.range or (-math.inf, math.inf)
+        return f"{min(max(value, low), high) + 0.0:.3f}"  # + 0.0: no "-0.000"
+    raise DataError(f"predictions {key!r}, row {row}: {value!r}; expected {_expected(slot, ids=True)}")
+
+
+def _expected(slot: _Slot, ids: bool = False) -> str:
+    if not slot.values:
+        return "a finite number"
+    return f"a class id from 0 to {len(slot.values) - 1}" if ids else f"one of {', '.join(slot.values)}"
+
+
+def _in_range(value: str, task: Task) -> bool:
+    low, high = task.range or (-math.inf, math.inf)
+    try:
+        return low <= float(value) <= high
+    except ValueError:
+        return False
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    os.replace(temporary, file)

@@ -4,8 +4,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
+# The official GLUE files, which some tests read; those fail without it.
+export FTREG_GLUE_DIR ?= $(abspath $(wildcard ../shared/glue))
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --prefer-binary
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --prefer-binary
 
 .PHONY: demo test clean
 .DELETE_ON_ERROR:

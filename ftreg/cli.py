@@ -98,7 +98,7 @@ class Cli(LightningCLI):
             if arguments[0] == "fit":
                 self._earlier = (path, earlier)
             elif adopted := resume.adopt(path, earlier, self._plain(arguments[0]), names.given):
-                self.config = parser.parse_args([*arguments, *adopted])
+                self.config = parser.parse_args([*arguments, *adopted, f"--ckpt_path={path}"])
 
     def _parse_ckpt_path(self) -> None:
         """Done above: the stock one overrides the command line."""
@@ -129,6 +129,8 @@ class Cli(LightningCLI):
         trainer = options.trainer
         callbacks = trainer.callbacks if isinstance(trainer.callbacks, list) else [trainer.callbacks]
         callbacks = [callback for callback in callbacks if callback is not None]
+        if trainer.enable_progress_bar is None:
+            kwargs["enable_progress_bar"] = sys.stderr.isatty()
         if self.subcommand == "fit":
             if trainer.val_check_interval is None and trainer.check_val_every_n_epoch is None:
                 callbacks.append(Evaluations())
@@ -222,7 +224,6 @@ DEFAULTS = {
     "num_sanity_val_steps": 0,
     "check_val_every_n_epoch": None,
     "log_every_n_steps": 10,
-    "enable_progress_bar": sys.stderr.isatty(),
     "enable_model_summary": False,
     "logger": {"class_path": "ftreg.loggers.CSVLogger"},
 }

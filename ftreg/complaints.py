@@ -17,7 +17,7 @@ def expected(error: BaseException | None) -> BaseException | None:
     """The error itself, or what caused it, if that is the user's to mend."""
     while error is not None and not isinstance(error, EXPECTED):
         if isinstance(error, RuntimeError) and str(error).startswith("Error(s) in loading state_dict"):
-            return UsageError(f"the checkpoint does not fit this model: {error}")
+            return UsageError(f"the checkpoint does not fit this model: {str(error)[:300]} …")
         error = error.__cause__
     return error
 

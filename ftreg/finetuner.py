@@ -5,7 +5,6 @@ from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import Tensor
@@ -17,7 +16,7 @@ from ftreg.noise import Noise
 from ftreg.optim import AdamW
 from ftreg.predictions import Collector, Predictions
 from ftreg.regularizer import Regularizer, Slot, check_claims, owner
-from ftreg.step import Scalar, Step
+from ftreg.step import Moment, Scalar, Step, task_losses
 from ftreg.structure import describe, rebuild
 from ftreg.weights import Weights
 
@@ -80,11 +79,6 @@ class FineTuner(pl.LightningModule):
     encoder: Encoder
 
     @property
-    def regression(self) -> bool:
-        """Whether the task is a regression."""
-        return not self.labels
-
-    @property
     def methods(self) -> list[Regularizer]:
         """The methods of this run, in the trainer's order; of the checkpoint, without a trainer."""
         if self._trainer is None:
@@ -134,7 +128,10 @@ class FineTuner(pl.LightningModule):
         self.encoder.pristine = False
 
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> Scalar:
-        step = Step(self, batch)
+        at: Any = self.trainer
+        micro_batch = at.fit_loop.epoch_loop.total_batch_idx  # survives a resumption
+        moment = Moment(self.init_seed, at.global_step, micro_batch, at.global_rank)
+        step = Step(batch, self.encoder, self.weights, lambda: self.mix_weights(moment.number), moment)
         terms: dict[str, Scalar] = {}
         objective = owner(self.methods, Slot.OBJECTIVE)
         if objective is None:
@@ -174,12 +171,6 @@ class FineTuner(pl.LightningModule):
         super().optimizer_step(*args, **kwargs)
         for method in self.methods:
             method.after_step(self.encoder, number)
-
-    def task_losses(self, logits: Float[Tensor, "batch classes"], labels: Tensor) -> Float[Tensor, "batch"]:
-        """The task loss per example: cross-entropy, or squared error for regression."""
-        if self.regression:
-            return (logits.squeeze(-1) - labels.to(logits.dtype)).square()
-        return F.cross_entropy(logits, labels, reduction="none")
 
     def configure_optimizers(self) -> Any:
         total = int(self.trainer.estimated_stepping_batches)
@@ -234,7 +225,7 @@ class FineTuner(pl.LightningModule):
     def _score(self) -> None:
         data: Any = getattr(self.trainer, "datamodule", None)
         for split, found in self.predictions.items():
-            self.log(f"{split}/loss", self.task_losses(found.logits, found.labels).mean().float())
+            self.log(f"{split}/loss", task_losses(found.logits, found.labels).mean().float())
             if hasattr(data, "metrics"):
                 metrics = data.metrics(split)
                 metrics.update(found.classes(), found.labels)

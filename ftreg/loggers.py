@@ -98,3 +98,4 @@ def close() -> None:
         import wandb
 
         wandb.finish()
+        wandb.teardown()  # its service process writes what is left

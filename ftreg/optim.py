@@ -41,7 +41,7 @@ class AdamW(torch.optim.AdamW):
         self._anchors = {p: anchors[name].to(p) for name, p in pulled.items()}
         super().__init__([group for group in groups if group["params"]], lr=lr, fused=fused)
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Run the closure, pull, then update. The pull comes after the closure: gradients are of the unpulled θ."""
         loss = None
         if closure is not None:

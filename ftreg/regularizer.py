@@ -15,17 +15,15 @@
 import enum
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 from torch import Tensor
 
+from ftreg.encoder import Encoder
 from ftreg.errors import ConflictError
 from ftreg.noise import Noise
-
-if TYPE_CHECKING:
-    from ftreg.encoder import Encoder
-    from ftreg.step import Scalar, Step
+from ftreg.step import Scalar, Step
 
 
 class Slot(enum.Enum):
@@ -57,7 +55,7 @@ class Regularizer(pl.Callback):
         """The arguments that rebuild this method."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
-    def attach(self, encoder: "Encoder") -> None:
+    def attach(self, encoder: Encoder) -> None:
         """Change the network or the weights that it starts from. `configure_model` may call this more than once."""
 
     def mix(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
@@ -72,15 +70,15 @@ class Regularizer(pl.Callback):
         """
         return {}
 
-    def objective(self, step: "Step") -> "Scalar":
+    def objective(self, step: Step) -> Scalar:
         """The loss that replaces the task's. Needs `Slot.OBJECTIVE`."""
         raise NotImplementedError(f"{self.name} claims {Slot.OBJECTIVE} and must define objective()")
 
-    def penalty(self, step: "Step") -> "Scalar | None":
+    def penalty(self, step: Step) -> Scalar | None:
         """A term to add to the loss, already weighted; None for none."""
         return None
 
-    def after_step(self, encoder: "Encoder", number: int) -> None:
+    def after_step(self, encoder: Encoder, number: int) -> None:
         """Follow the weights, which optimizer step `number` has just changed.
 
         Not `on_train_batch_end`, which also runs between accumulated micro-batches.

@@ -159,7 +159,9 @@ def finite(value: Any) -> Any:
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Columns `row_id`, `label` (-1 where the split has none) and `logits` (one list a row)."""
+    """Columns `row_id` (from 0, in the file or dataset that the split was read from or carved out of), `label` (-1
+    where the split has none) and `logits` (a list with one number per class).
+    """
     table = pa.table(
         {
             "row_id": predictions.row_ids.numpy(),

@@ -9,35 +9,68 @@ One training step, in which every arrow is an ordinary tensor operation and ther
 The clean forward is run once: the task loss and all penalties share it.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ftreg.encoder import Encoder
 from ftreg.noise import Noise, seed_dropout
-
-if TYPE_CHECKING:
-    from ftreg.finetuner import FineTuner
+from ftreg.weights import Weights
 
 Scalar = Float[Tensor, ""]
+
+
+def task_losses(logits: Float[Tensor, "batch classes"], labels: Tensor) -> Float[Tensor, "batch"]:
+    """The task loss per example: cross-entropy, or squared error where there is one output."""
+    if logits.shape[-1] == 1:
+        return (logits.squeeze(-1) - labels.to(logits.dtype)).square()
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When in a run: what all random streams are named by.
+
+    Args:
+        seed: the run's `seeds.init`.
+        number: the optimizer step, from 0.
+        micro_batch: how many micro-batches this rank has seen before.
+        rank: of this process.
+    """
+
+    seed: int
+    number: int
+    micro_batch: int = 0
+    rank: int = 0
 
 
 class Step:
     """One micro-batch of one optimizer step.
 
     Args:
-        tuner: the model; it knows the weights, the streams and the trainer.
         batch: `input_ids` and `attention_mask` [batch, tokens], `labels` [batch]; optionally `token_type_ids`,
             `row_ids` and `valid` [batch], `lengths` (host integers) and `scale`.
+        encoder: the network.
+        weights: those that the network uses.
+        mix: maps the weights afresh; one call a pass, because each `autograd.grad` frees the map's graph.
+        moment: names the streams.
     """
 
-    def __init__(self, tuner: "FineTuner", batch: Mapping[str, Any]) -> None:
-        self._tuner = tuner
-        self._batch = batch
-        self.number = int(tuner.trainer.global_step)
+    def __init__(
+        self,
+        batch: Mapping[str, Any],
+        encoder: Encoder,
+        weights: Weights,
+        mix: Callable[[], None],
+        moment: Moment,
+    ) -> None:
+        self._batch, self._encoder, self._weights, self._mix, self._moment = batch, encoder, weights, mix, moment
+        self.number = moment.number
         """The optimizer step, from 0."""
         self.labels: Int[Tensor, batch] | Float[Tensor, batch] = batch["labels"]
         self.mask: Int[Tensor, "batch tokens"] = batch["attention_mask"]
@@ -53,7 +86,7 @@ class Step:
     @property
     def params(self) -> dict[str, Tensor]:
         """The trainable parameters by name, for `autograd.grad`: the real ones, whatever the weights are mixed with."""
-        return {name: p for name, p in self._tuner.weights.real.items() if p.requires_grad}
+        return {name: p for name, p in self._weights.real.items() if p.requires_grad}
 
     def on_behalf_of(self, owner: str) -> None:
         """Whose streams the next fresh passes draw from."""
@@ -61,7 +94,7 @@ class Step:
 
     def embeds(self) -> Float[Tensor, "batch tokens dim"]:
         """Word embeddings before position, type and LayerNorm, with their graph."""
-        return self._tuner.encoder.embed(self._batch["input_ids"])
+        return self._encoder.embed(self._batch["input_ids"])
 
     def noise(self, name: str, kind: Literal["normal", "uniform"] = "normal") -> Float[Tensor, "batch tokens dim"]:
         """Noise on the word embeddings that belongs to examples, so that no sharding, padding or packing changes it.
@@ -71,7 +104,7 @@ class Step:
             kind: `normal`, N(0, 1), or `uniform`, U(−1, 1); zero on padding.
         """
         like = self.embeds().detach()
-        stream = Noise(self._tuner.init_seed, self._owner, self.number)
+        stream = Noise(self._moment.seed, self._owner, self.number)
         out = torch.zeros_like(like)
         lengths = self._batch.get("lengths") or self.mask.sum(1).tolist()
         for place, (row, length) in enumerate(zip(self.row_ids.tolist(), lengths, strict=True)):
@@ -98,24 +131,23 @@ class Step:
         clean = delta is None and params is None and noise == "shared" and torch.is_grad_enabled()
         if clean and self._clean is not None:
             return self._clean
-        tuner = self._tuner
-        if params is None and (torch.is_grad_enabled() or not tuner.weights.current):
-            # The map's graph is freed by each `autograd.grad`, so each pass has its own; the values are the same.
+        weights = self._weights
+        if params is None and (torch.is_grad_enabled() or not weights.current):
             with torch.enable_grad():
-                tuner.mix_weights(self.number)
-        held = tuner.weights.current
+                self._mix()
+        held = weights.current
         if params is not None:
-            tuner.weights.put(params)
+            weights.put(params)
         self._seed(noise)
         embeds = self.embeds()
-        out = tuner.encoder(
+        out = self._encoder(
             embeds if delta is None else embeds + delta,
             self.mask,
             self._batch.get("token_type_ids"),
             self._batch.get("lengths"),
         )
         if params is not None:
-            tuner.weights.put(held)
+            weights.put(held)
         if clean:
             self._clean = out
         assert isinstance(out, Tensor)
@@ -129,7 +161,7 @@ class Step:
         noise: Literal["fresh", "shared"] = "shared",
     ) -> Float[Tensor, "batch"]:
         """The task loss per example: cross-entropy, or squared error for regression."""
-        return self._tuner.task_losses(self.logits(delta, params=params, noise=noise), self.labels)
+        return task_losses(self.logits(delta, params=params, noise=noise), self.labels)
 
     def loss(self) -> Scalar:
         """The clean task loss of this micro-batch's share of the global batch."""
@@ -147,7 +179,7 @@ class Step:
         self, p: Float[Tensor, "batch classes"], q: Float[Tensor, "batch classes"]
     ) -> Float[Tensor, "batch"]:
         """How far two predictions are apart: symmetric Kullback–Leibler, or squared error for regression."""
-        if self._tuner.regression:
+        if p.shape[-1] == 1:
             return (p - q).squeeze(-1).square()
         log_p, log_q = F.log_softmax(p, -1), F.log_softmax(q, -1)
         return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(-1)
@@ -158,5 +190,4 @@ class Step:
             number = self._passes.get(self._owner, 0)
             self._passes[self._owner] = number + 1
             stream = (self._owner, number)
-        loops = self._tuner.trainer.fit_loop.epoch_loop
-        seed_dropout(self._tuner.init_seed, loops.total_batch_idx, self._tuner.trainer.global_rank, *stream)
+        seed_dropout(self._moment.seed, self._moment.micro_batch, self._moment.rank, *stream)

@@ -13,7 +13,7 @@ from torchmetrics import MetricCollection
 from transformers import PreTrainedTokenizerBase
 
 from glue_tasks.errors import DataError
-from glue_tasks.loader import EvalLoader, Rows, TrainLoader
+from glue_tasks.loader import EvalLoader, Rows, State, TrainLoader
 from glue_tasks.metrics import metrics
 from glue_tasks.sources import Source, fingerprint, load
 from glue_tasks.split import group_rows, selection_split, stratified_subset, stratify
@@ -70,6 +70,8 @@ class GlueDataModule(pl.LightningDataModule):
         """How many rows were cut to `max_length`, by split, of those tokenised so far."""
         self._raw: dict[str, Dataset] = {}
         self._rows: dict[str, Rows] = {}
+        self._train_loader: TrainLoader | None = None
+        self._resumed: State | None = None
         self._check()
 
     def _check(self) -> None:
@@ -220,7 +222,22 @@ class GlueDataModule(pl.LightningDataModule):
         if any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks):
             raise DataError("GradientAccumulationScheduler is not supported; use accumulate_grad_batches")
         world, rank, accumulate = trainer.world_size, trainer.global_rank, trainer.accumulate_grad_batches
-        return TrainLoader(rows, self.batch_size, self.order_seed, world, rank, accumulate)
+        self._train_loader = TrainLoader(rows, self.batch_size, self.order_seed, world, rank, accumulate)
+        if self._resumed is not None:
+            self._train_loader.load_state_dict(self._resumed)
+            self._resumed = None
+        return self._train_loader
+
+    def state_dict(self) -> dict[str, State]:
+        """Where the training loader is.
+
+        Lightning restores a loader's own state only if nobody asked for the number of steps before, as schedules do.
+        """
+        return {} if self._train_loader is None else {"train": self._train_loader.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, State]) -> None:
+        """Let the next training loader continue from there."""
+        self._resumed = state_dict.get("train")
 
     def val_dataloader(self) -> list[EvalLoader]:
         return self._loaders(self.evaluation_splits, "no split to validate on")

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from ftreg import FineTuner
-from glue_tasks.loader import EvalLoader, Rows, TrainLoader
+from glue_tasks import GlueDataModule
+from glue_tasks.loader import Rows
 
 BATCH = 8
 ROWS = 37
 """Five batches an epoch, of which the last has five rows: fewer than eight cells, and not divisible by two."""
 
 
-def rows(split: str, count: int = ROWS) -> Rows:
+def random_rows(split: str, count: int) -> Rows:
     generator = torch.Generator().manual_seed(len(split))
     lengths = torch.randint(3, 20, (count,), generator=generator).tolist()
     tokens = [torch.randint(5, 120, (length,), generator=generator).tolist() for length in lengths]
@@ -26,14 +27,17 @@ def rows(split: str, count: int = ROWS) -> Rows:
     return Rows.from_lists(split, tokens, None, labels, torch.arange(count), 1)
 
 
-class RandomRows(pl.LightningDataModule):
-    def train_dataloader(self) -> TrainLoader:
-        t: Any = self.trainer
-        return TrainLoader(rows("train"), BATCH, 0, t.world_size, t.global_rank, t.accumulate_grad_batches)
+class RandomRows(GlueDataModule):
+    """The data module with random tokens in place of a task's."""
 
-    def val_dataloader(self) -> EvalLoader:
-        t: Any = self.trainer
-        return EvalLoader(rows("held", 11), 4, t.world_size, t.global_rank)
+    def __init__(self) -> None:
+        super().__init__("rte", "none", protocol="dev", batch_size=BATCH, eval_batch_size=4)
+
+    def prepare_data(self) -> None:
+        """Nothing to download."""
+
+    def rows(self, split: str) -> Rows:
+        return random_rows(split, ROWS if split == "train" else 11)
 
 
 def fit(
@@ -46,7 +50,7 @@ def fit(
 ) -> FineTuner:
     """Fit for six optimizer steps (over an epoch's end) in float64 and return the model."""
     quiet()
-    defaults: dict[str, Any] = {"max_steps": 6, "precision": "64-true", "enable_checkpointing": False}
+    defaults: dict[str, Any] = {"max_steps": 6, "max_epochs": 9, "precision": "64-true", "enable_checkpointing": False}
     trainer = pl.Trainer(
         accelerator="cpu",
         logger=False,

@@ -54,7 +54,7 @@ def shard(folder: Path, world: int, rank: int) -> None:
                 **({"strategy": "ddp", "devices": world} if world > 1 else {}),
             )
             torch.save(state(model), folder / f"{name}-{world}x{accumulate}-{rank}.pt")
-            predictions = model.predictions["held"]
+            predictions = model.predictions["dev"]
             torch.save(vars(predictions), folder / f"{name}-{world}x{accumulate}-{rank}-predictions.pt")
 
 

@@ -136,7 +136,7 @@ def test_tiny_backbone_loads_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     config = AutoConfig.from_pretrained(TINY)
     assert tokenizer.is_fast
     assert len(tokenizer) == config.vocab_size
-    assert tokenizer.model_max_length == config.max_position_embeddings == 160
+    assert tokenizer.model_max_length == config.max_position_embeddings >= 160
     pair = tokenizer("Anna slept.", "A boy slept.")
     assert tokenizer.convert_ids_to_tokens(pair["input_ids"]) == [
         "[CLS]", "anna", "slept", ".", "[SEP]", "a", "boy", "slept", ".", "[SEP]",

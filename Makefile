@@ -4,8 +4,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
-# The official GLUE files, which some tests read; those fail without it.
-export FTREG_GLUE_DIR ?= $(abspath $(wildcard ../shared/glue))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --prefer-binary
 

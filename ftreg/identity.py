@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,22 @@ def identity(config: Mapping[str, Any], contents: Mapping[str, str]) -> str:
         contents: hashes that stand for local paths: `backbone`, `data`.
     """
     trainer = {name: value for name, value in config["trainer"].items() if name not in ELSEWHERE and value not in OFF}
+    trainer["callbacks"] = _by_content(config["trainer"].get("callbacks") or [])
     model = {**config["model"], "backbone": contents.get("backbone", config["model"]["backbone"])}
     data = {name: value for name, value in config["data"].items() if name not in ("path", "eval_batch_size")}
     data["content"] = contents.get("data", config["data"].get("path"))
     resolved = {"schema": SCHEMA, "seeds": config["seeds"], "model": model, "data": data, "trainer": trainer}
     return hashlib.sha256(json.dumps(resolved, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _by_content(value: Any) -> Any:
+    """Folders in methods' options (another anchor, say) replaced by the hash of what they hold."""
+    if isinstance(value, dict):
+        return {name: _by_content(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_by_content(item) for item in value]
+    is_folder = isinstance(value, str) and os.sep in value and Path(value).expanduser().is_dir()
+    return folder_content(str(Path(value).expanduser())) if is_folder else value
 
 
 def folder_content(folder: str) -> str:

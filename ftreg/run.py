@@ -46,7 +46,7 @@ def record(
     Args:
         data: a GlueDataModule, or one with its `task`, `protocol`, `evaluation_splits`, `dev_splits`,
             `final_splits` and `majority`.
-        best: path of the best checkpoint.
+        best: path of the best checkpoint; empty if the fit was never evaluated, and the last is the only one.
         config: the resolved configuration.
 
     Returns:
@@ -55,8 +55,9 @@ def record(
     root = Path(trainer.default_root_dir)
     spent = cost.summary(trainer)
     found = {"last": evaluate(trainer, model, data)}
-    checkpoint = torch.load(best, map_location="cpu", weights_only=True, mmap=True)
-    model.load_state_dict(checkpoint["state_dict"])
+    if best:
+        state = torch.load(best, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
+        model.load_state_dict(state)
     found["best"] = evaluate(trainer, model, data)
 
     scores = {

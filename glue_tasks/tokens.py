@@ -19,19 +19,19 @@ LARGE = 20_000
 def load_tokenizer(name: str, max_length: int, pairs: bool) -> PreTrainedTokenizerBase:
     """The fast tokenizer of a folder or Hub id, which pads and takes `max_length` tokens; or `DataError`."""
     if not name:
-        raise DataError("data.tokenizer is empty; name a folder or Hub id with a fast tokenizer")
+        raise DataError("no tokenizer is named; give a folder or Hub id with a fast tokenizer")
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
     except Exception as error:  # damaged tokenizer files raise bare Exception
         reason = " ".join(str(error).split())[:200]
-        raise DataError(f"data.tokenizer={name}: no tokenizer can be loaded from there ({reason})") from error
+        raise DataError(f"tokenizer of {name}: no tokenizer can be loaded from there ({reason})") from error
     # from a folder that has only config.json, transformers makes a tokenizer of nothing but special tokens
     if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise DataError(f"data.tokenizer={name}: no vocabulary; the folder needs tokenizer.json or vocab.txt")
+        raise DataError(f"tokenizer of {name}: no vocabulary; the folder needs tokenizer.json or vocab.txt")
     if not tokenizer.is_fast:
-        raise DataError(f"data.tokenizer={name}: no fast tokenizer; save one there as tokenizer.json")
+        raise DataError(f"tokenizer of {name}: no fast tokenizer; save one there as tokenizer.json")
     if tokenizer.pad_token_id is None:
-        raise DataError(f"data.tokenizer={name}: no padding token; set pad_token in its tokenizer_config.json")
+        raise DataError(f"tokenizer of {name}: no padding token; set pad_token in its tokenizer_config.json")
     shortest = tokenizer.num_special_tokens_to_add(pair=pairs) + 1 + pairs
     longest = tokenizer.model_max_length
     if not shortest <= max_length <= longest:

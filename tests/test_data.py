@@ -242,8 +242,8 @@ def test_a_changing_accumulation_is_refused(own: Path, tmp_path: Path) -> None:
     ("options", "words"),
     [
         ({"train_subset": 109}, ("train_subset=109", "108", "own")),
-        ({"tokenizer": ""}, ("data.tokenizer",)),
-        ({"tokenizer": "no/such/folder"}, ("data.tokenizer=no/such/folder",)),
+        ({"tokenizer": ""}, ("no tokenizer is named",)),
+        ({"tokenizer": "no/such/folder"}, ("tokenizer of no/such/folder",)),
         ({"max_length": 2}, ("max_length=2", "3")),
         ({"task": "ax", "source": "sample"}, ("ax", "no training split")),
     ],
@@ -281,7 +281,7 @@ def test_a_folder_with_only_a_config_is_no_tokenizer(own: Path, tmp_path: Path) 
 def test_a_damaged_tokenizer_is_one_line(own: Path, tmp_path: Path) -> None:
     shutil.copytree(TINY, tmp_path / "tokenizer")
     (tmp_path / "tokenizer" / "tokenizer.json").write_text("{\n}\n")
-    assert "data.tokenizer" in refusal(module(own, tokenizer=str(tmp_path / "tokenizer")))
+    assert "tokenizer of" in refusal(module(own, tokenizer=str(tmp_path / "tokenizer")))
 
 
 def test_rows_that_all_share_a_text_cannot_be_carved(tmp_path: Path) -> None:

@@ -191,7 +191,11 @@ class FineTuner(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         value = self.max_grad_norm if gradient_clip_val is None else gradient_clip_val
-        self.clip_gradients(optimizer, value, gradient_clip_algorithm or "norm")
+        if str(self.trainer.precision) == "bf16-mixed" and gradient_clip_algorithm in (None, "norm") and value:
+            # Lightning refuses to clip for any fused optimizer under autocast, though bf16 scales nothing.
+            torch.nn.utils.clip_grad_norm_(self.parameters(), value)
+        else:
+            self.clip_gradients(optimizer, value, gradient_clip_algorithm or "norm")
 
     # Evaluation: unmixed weights, exact rows
 

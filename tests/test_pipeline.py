@@ -313,3 +313,18 @@ def test_noise_belongs_to_examples(noisy: str, kind):
     assert not torch.equal(first, other)
     assert not first[mask == 0].any()
     assert (first.abs().max() <= 1) == (kind == "uniform")
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_lower_precision_stays_near(steady: str, precision: str, attention: str):
+    """Every kind of pass runs, and predicts what float32 does up to bf16's rounding (2⁻⁸ of numbers around 1)."""
+    methods = [Mixout(p=0.5), toys.Ascent(), toys.Jitter()]
+    full = fit(steady, methods, precision="32-true", options={"lr": 1e-4})
+    low = fit(steady, methods, precision=precision, options={"lr": 1e-4, "attention": attention})
+    moved = difference(dict(full.state_dict()), {n: t.float() for n, t in low.state_dict().items()})
+    assert 0 < moved < 0.02
+    torch.testing.assert_close(
+        low.predictions["dev"].logits.float(), full.predictions["dev"].logits, rtol=0, atol=0.001
+    )
+    assert full.predictions["dev"].logits.std() > 0.003

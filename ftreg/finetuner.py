@@ -116,6 +116,8 @@ class FineTuner(pl.LightningModule):
             )
         for method in self.methods:
             method.attach(self.encoder)
+        for method in self.methods:
+            method.remember(self.encoder)
         if self.decay_towards == "anchor" and self.weight_decay:
             for name, parameter in self.encoder.named_parameters():
                 if parameter.ndim >= 2 and self.encoder.anchored(name):

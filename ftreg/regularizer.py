@@ -58,6 +58,12 @@ class Regularizer(pl.Callback):
     def attach(self, encoder: Encoder) -> None:
         """Change the network or the weights that it starts from. `configure_model` may call this more than once."""
 
+    def remember(self, encoder: Encoder) -> None:
+        """Keep what the method needs of the starting weights: its anchor, its teacher.
+
+        Called once every method has been attached, before a checkpoint is restored; maybe more than once.
+        """
+
     def mix(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
         """The weights that the forward passes of this step use.
 

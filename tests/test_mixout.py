@@ -82,7 +82,7 @@ def test_a_whole_network_equals_mixing_linears(tmp_path: Path, published: bool):
         torch.set_default_dtype(torch.float32)
     inputs = batch([9, 4, 7, 12])
     method = Mixout(p=0.6, gradient="reference" if published else "exact")
-    method.attach(encoder)
+    method.remember(encoder)
     with torch.no_grad():
         for mine, other in zip(encoder.parameters(), theirs.parameters(), strict=True):
             mine.add_(0.05 * torch.randn(mine.shape, dtype=mine.dtype))
@@ -114,7 +114,7 @@ def test_masks_follow_seed_step_and_name_only(tmp_path: Path):
     encoder = Encoder(checkpoint(tmp_path, "bert"), ("a", "b"))
     real = dict(encoder.named_parameters())
     method = Mixout(p=0.5, anchor="zero")
-    method.attach(encoder)
+    method.remember(encoder)
 
     def mixed(seed: int, step: int):
         return method.mix(real, Noise(seed, method.name, step))
@@ -155,7 +155,7 @@ def test_tied_weights_are_mixed_in_every_place():
 
 
 def started(method: Mixout, encoder: Encoder) -> Mixout:
-    method.attach(encoder)
+    method.remember(encoder)
     method.on_train_start(None, SimpleNamespace(encoder=encoder))
     return method
 
@@ -164,7 +164,7 @@ def test_only_trainable_pre_trained_linears_are_mixed(tmp_path: Path):
     encoder = Encoder(checkpoint(tmp_path, "bert"), ("a", "b"))
     encoder.model.bert.encoder.layer[0].requires_grad_(False)
     method = Mixout(p=0.5)
-    method.attach(encoder)
+    method.remember(encoder)
     encoder.reinitialise(encoder.model.bert.encoder.layer[1].output)  # by a method listed later
     started(method, encoder)
     names = {*method.mix(dict(encoder.named_parameters()), Noise(0, "Mixout", 0))}
@@ -206,7 +206,7 @@ def test_nothing_to_mix_is_refused(tmp_path: Path, wrapped: bool):
         for name, parameter in encoder.named_parameters():
             parameter.requires_grad_("lora_A" in name)
     with pytest.raises(UsageError, match="no trainable Linear"):
-        Mixout().attach(encoder)
+        Mixout().remember(encoder)
 
 
 def test_another_anchor(tmp_path: Path):
@@ -220,7 +220,7 @@ def test_another_anchor(tmp_path: Path):
     mixed = method.mix(dict(encoder.named_parameters()), Noise(0, "Mixout", 0))
     assert torch.equal(mixed[name], other.get_parameter(name))
     with pytest.raises(UsageError, match="of shape"):
-        Mixout(anchor=checkpoint(tmp_path / "d", "bert", intermediate_size=24)).attach(encoder)
+        Mixout(anchor=checkpoint(tmp_path / "d", "bert", intermediate_size=24)).remember(encoder)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

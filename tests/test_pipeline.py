@@ -328,3 +328,18 @@ def test_lower_precision_stays_near(steady: str, precision: str, attention: str)
         low.predictions["dev"].logits.float(), full.predictions["dev"].logits, rtol=0, atol=0.001
     )
     assert full.predictions["dev"].logits.std() > 0.003
+
+
+def test_anchors_are_taken_once_every_structure_is_in_place(steady: str):
+    """A method listed later that sets the start moves Mixout's anchor with it."""
+
+    class Start(toys.Regularizer):
+        def attach(self, encoder):
+            if encoder.pristine:
+                with torch.no_grad():
+                    encoder.get_parameter(name).fill_(0.25)
+
+    name = "model.bert.encoder.layer.0.output.dense.weight"
+    method = Mixout(p=0.5)
+    fit(steady, [method, Start()], max_steps=1)
+    assert torch.equal(method._anchors[name], torch.full_like(method._anchors[name], 0.25))

@@ -33,7 +33,7 @@ class Variant:
         self.optimizer = AdamW(dict(self.encoder.named_parameters()), {}, lr=2e-5, weight_decay=0.01)
         self.method = method
         if method is not None:
-            method.attach(self.encoder)
+            method.remember(self.encoder)
         self.weights = Weights(self.encoder)
         self.number = 0
 

@@ -70,7 +70,7 @@ class Mixout(Regularizer):
         self._anchors: dict[str, Tensor] = {}
         self._dropouts: dict[nn.Dropout, float] = {}
 
-    def attach(self, encoder: Encoder) -> None:
+    def remember(self, encoder: Encoder) -> None:
         names = [
             name
             for name, module in encoder.linears()
@@ -91,13 +91,7 @@ class Mixout(Regularizer):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         encoder = pl_module.encoder
         assert isinstance(encoder, Encoder)
-        # Methods listed later may have re-initialised layers or frozen weights since `attach`.
-        self._anchors = {
-            name: anchor.to(encoder.get_parameter(name))
-            for name, anchor in self._anchors.items()
-            if encoder.anchored(name) or encoder.in_head(name)
-            if encoder.get_parameter(name).requires_grad
-        }
+        self._anchors = {name: anchor.to(encoder.get_parameter(name)) for name, anchor in self._anchors.items()}
         for dropout in self._replaced(encoder):
             self._dropouts[dropout] = dropout.p
             dropout.p = 0.0

@@ -22,6 +22,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -c constraints.txt -e '.[demo,dev]'
 	touch $@ $(VENV)/.demo
 
+# One thread: on two cores that anything else uses too, two threads mostly wait for each other.
+demo: export OMP_NUM_THREADS ?= 1
 demo: $(VENV)/.demo
 	@echo; echo "1 of 2: plain fine-tuning"
 	@$(BIN)/ftreg fit --config experiments/base.yaml --config experiments/quickstart.yaml \

@@ -1,0 +1,41 @@
+"""What the README and the cards show works as shown."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from ftreg import backbone_path
+from tests.pipeline import fit, quiet
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("card", sorted((ROOT / "experiments").glob("*/README.md")), ids=lambda path: path.parent.name)
+def test_cards(card: Path):
+    found = doctest.testfile(str(card), module_relative=False)
+    assert found.failed == 0
+    assert found.attempted > 0
+
+
+def test_readme_use_from_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """The ten lines, with the tiny encoder and a few steps."""
+    quiet()
+    monkeypatch.chdir(tmp_path)
+    trainer = pl.Trainer
+    monkeypatch.setattr(pl, "Trainer", lambda **options: trainer(**options, max_steps=2, accelerator="cpu"))
+    names: dict[str, object] = {}
+    exec(BLOCKS[0].replace('"demo"', '"tiny"'), names)
+    assert names["trainer"].callback_metrics["selection/accuracy"] >= 0  # type: ignore[attr-defined]
+
+
+def test_readme_method_of_ones_own():
+    names: dict[str, object] = {"torch": torch}
+    exec(BLOCKS[1], names)
+    method = names["EmbeddingNoise"](weight=1.0)  # type: ignore[operator]
+    fit(backbone_path("tiny"), [method], precision="32-true", max_steps=1)
+    assert method.options() == {"weight": 1.0, "scale": 0.01}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 PACKABLE = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert"})
@@ -69,11 +69,6 @@ class Plan:
         return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(
             ~allowed, torch.finfo(dtype).min
         )
-
-    @property
-    def segments(self) -> Int[Tensor, "rows width"]:
-        """Which example each place belongs to; −1 where none."""
-        return self._segments
 
 
 class Packing:

@@ -12,11 +12,17 @@ if TYPE_CHECKING:
     from ftreg.backbone import backbone_path as backbone_path
     from ftreg.encoder import Encoder as Encoder
     from ftreg.errors import ConflictError as ConflictError
+    from ftreg.errors import DivergedError as DivergedError
     from ftreg.errors import UsageError as UsageError
     from ftreg.finetuner import FineTuner as FineTuner
     from ftreg.functional.mixout import mixout as mixout
     from ftreg.gradients import deposit as deposit
+    from ftreg.methods.fgm import FGM as FGM
+    from ftreg.methods.freelb import FreeLB as FreeLB
     from ftreg.methods.mixout import Mixout as Mixout
+    from ftreg.methods.pgd import PGD as PGD
+    from ftreg.methods.smart import SMART as SMART
+    from ftreg.methods.vat import VAT as VAT
     from ftreg.noise import Noise as Noise
     from ftreg.regularizer import Regularizer as Regularizer
     from ftreg.regularizer import Slot as Slot
@@ -26,10 +32,16 @@ _HOMES = {
     "backbone_path": "ftreg.backbone",
     "Encoder": "ftreg.encoder",
     "ConflictError": "ftreg.errors",
+    "DivergedError": "ftreg.errors",
     "UsageError": "ftreg.errors",
     "FineTuner": "ftreg.finetuner",
     "deposit": "ftreg.gradients",
+    "FGM": "ftreg.methods.fgm",
+    "FreeLB": "ftreg.methods.freelb",
     "Mixout": "ftreg.methods.mixout",
+    "PGD": "ftreg.methods.pgd",
+    "SMART": "ftreg.methods.smart",
+    "VAT": "ftreg.methods.vat",
     "mixout": "ftreg.functional.mixout",
     "Noise": "ftreg.noise",
     "Regularizer": "ftreg.regularizer",

@@ -17,6 +17,7 @@ from ftreg import loggers, resume, run, table
 from ftreg.backbone import resolve
 from ftreg.complaints import Parser, expected
 from ftreg.cost import Cost
+from ftreg.diagnostics import Diagnostics
 from ftreg.errors import UsageError
 from ftreg.evaluations import Evaluations, checkpoints
 from ftreg.finetuner import FineTuner
@@ -138,7 +139,7 @@ class Cli(LightningCLI):
             elif trainer.check_val_every_n_epoch is None and isinstance(trainer.val_check_interval, float):
                 kwargs["check_val_every_n_epoch"] = 1
             self.cost = Cost()
-            callbacks += [self.cost, resume.Provenance(self.datamodule.task.name, self._plain())]
+            callbacks += [self.cost, Diagnostics(), resume.Provenance(self.datamodule.task.name, self._plain())]
             if not trainer.fast_dev_run:
                 split = next(iter(self.datamodule.evaluation_splits), "dev")
                 self.best, last = checkpoints(trainer.default_root_dir, f"{split}/score")

@@ -6,10 +6,11 @@ puts a head of its own in `head`.
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
+import torch._functorch.config as functorch_config
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
@@ -18,7 +19,7 @@ from transformers.utils import logging
 from ftreg.backbone import Backbone, resolve
 from ftreg.errors import UsageError
 from ftreg.noise import stream_seed
-from ftreg.packing import Packing, Plan, supported
+from ftreg.packing import Packing, Plan, layer_stack, layers, supported
 
 
 class Encoder(nn.Module):
@@ -69,6 +70,7 @@ class Encoder(nn.Module):
         mask: Int[Tensor, "batch tokens"],
         token_types: Int[Tensor, "batch tokens"] | None = None,
         lengths: Sequence[int] | None = None,
+        offset: Float[Tensor, "batch tokens hidden"] | None = None,
     ) -> Float[Tensor, "batch classes"]:
         """Logits; one column for regression.
 
@@ -77,6 +79,7 @@ class Encoder(nn.Module):
             mask: 1 on real tokens, which stand first in each row.
             token_types: segment ids, for architectures that have them.
             lengths: the real tokens per example, known on the host; packing needs them.
+            offset: added to the output of the embeddings module, which is what the first layer takes.
         """
         inputs: dict[str, Any] = {"inputs_embeds": embeds, "attention_mask": mask}
         if token_types is not None:
@@ -84,12 +87,39 @@ class Encoder(nn.Module):
         plan = Plan(lengths, embeds.device) if self.packing and lengths else None
         if self.packing:
             self.packing.plan = plan if plan and plan.rows < len(embeds) else None
-        if self.head is None:
-            logits = self.model(**inputs).logits
-        else:
-            logits = self.head(self._hidden_states(inputs, tuple(mask.shape)), mask)
+        with _shifted(layer_stack(self.model), offset) if offset is not None else nullcontext():
+            if self.head is None:
+                logits = self.model(**inputs).logits
+            else:
+                logits = self.head(self._hidden_states(inputs, tuple(mask.shape)), mask)
         assert isinstance(logits, Tensor)
         return logits
+
+    @property
+    def hidden_size(self) -> int:
+        """Entries of a hidden state; word embeddings may have fewer."""
+        return int(self.model.config.hidden_size)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Without dropout, whatever the mode; the mode of every part is back afterwards."""
+        training = [module for module in self.modules() if module.training]
+        self.eval()
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+    def compile_layers(self) -> None:
+        """Compile every layer with `torch.compile`; names of parameters stay.
+
+        Layer by layer, because one graph then serves them all, and because packing happens between them.
+        """
+        # A method may ask a pass for its gradients more than once.
+        functorch_config.donated_buffer = False
+        for layer in layers(self.model):
+            layer.compile(dynamic=True)
 
     def _hidden_states(self, inputs: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[Tensor, ...]:
         states = self.model.base_model(**inputs, output_hidden_states=True).hidden_states
@@ -162,6 +192,23 @@ class Encoder(nn.Module):
                     part._is_hf_initialized = False  # type: ignore[assignment]
                     self.model._init_weights(part)
         self.pretrained -= frozenset(names)
+
+
+@contextmanager
+def _shifted(stack: nn.Module, offset: Tensor) -> Iterator[None]:
+    """Add `offset` to the hidden states that enter a stack of layers."""
+
+    def add(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        if args:
+            return (args[0] + offset, *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": kwargs["hidden_states"] + offset}
+
+    # Before packing's own hook: the offset is laid out as the batch is.
+    handle = stack.register_forward_pre_hook(add, with_kwargs=True, prepend=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

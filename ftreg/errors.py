@@ -7,3 +7,7 @@ class UsageError(ValueError):
 
 class ConflictError(UsageError):
     """Two methods claim the same exclusive slot of a training step."""
+
+
+class DivergedError(UsageError):
+    """A loss or a gradient is no longer a finite number."""

@@ -19,6 +19,7 @@ from ftreg.regularizer import Regularizer, Slot, check_claims, owner
 from ftreg.step import Moment, Scalar, Step, task_losses
 from ftreg.structure import describe, rebuild
 from ftreg.weights import Weights
+from ftreg.window import Window
 
 
 class FineTuner(pl.LightningModule):
@@ -36,6 +37,8 @@ class FineTuner(pl.LightningModule):
         attention: `eager` or `sdpa`; `auto` is eager on the CPU, where it is the faster one, and sdpa elsewhere.
         packing: lay a batch's sentences end to end where that is exact.
         gradient_checkpointing: recompute layers in the backward instead of keeping their activations.
+        compile: compile the encoder's layers with `torch.compile`.
+        stop_when_diverged: stop at the first loss or gradient that is not a finite number.
 
     Raises:
         UsageError: an option is out of range, or the methods cannot work together.
@@ -54,6 +57,8 @@ class FineTuner(pl.LightningModule):
         attention: Literal["auto", "eager", "sdpa"] = "auto",
         packing: bool = True,
         gradient_checkpointing: bool = False,
+        compile: bool = False,
+        stop_when_diverged: bool = True,
     ) -> None:
         super().__init__()
         for name, value in {"lr": lr, "weight_decay": weight_decay, "max_grad_norm": max_grad_norm}.items():
@@ -67,12 +72,14 @@ class FineTuner(pl.LightningModule):
         self.lr, self.weight_decay, self.decay_towards = lr, weight_decay, decay_towards
         self.warmup, self.max_grad_norm, self.init_seed = warmup, max_grad_norm, init_seed
         self.attention, self.packing, self.gradient_checkpointing = attention, packing, gradient_checkpointing
+        self.compiled, self.stop_when_diverged = compile, stop_when_diverged
         self.save_hyperparameters()
         self.predictions: dict[str, Predictions] = {}
         """The latest evaluation's, by split."""
         self._collector = Collector()
         self._weights: Weights | None = None
         self._methods: list[Regularizer] = []
+        self._window = Window()
 
     # What it is made of
 
@@ -99,6 +106,12 @@ class FineTuner(pl.LightningModule):
                 f"{', '.join(m.name for m in self.methods)}: not under {type(self.trainer.strategy).__name__}, "
                 f"which splits parameters over ranks; use trainer.strategy=ddp"
             )
+        exact = [method.name for method in self.methods if method.full_precision]
+        if exact and str(self.trainer.precision) in ("16-true", "bf16-true"):
+            raise UsageError(
+                f"{', '.join(exact)}: not under trainer.precision={self.trainer.precision}, whose rounding is larger "
+                f"than the change of the logits that counts; use {str(self.trainer.precision)[:-4]}mixed"
+            )
 
     def configure_model(self) -> None:
         if not hasattr(self, "encoder"):
@@ -114,6 +127,8 @@ class FineTuner(pl.LightningModule):
                 self.packing,
                 self.gradient_checkpointing,
             )
+            if self.compiled:
+                self.encoder.compile_layers()
         for method in self.methods:
             method.attach(self.encoder)
         for method in self.methods:
@@ -133,7 +148,36 @@ class FineTuner(pl.LightningModule):
         at: Any = self.trainer
         micro_batch = at.fit_loop.epoch_loop.total_batch_idx  # survives a resumption
         moment = Moment(self.init_seed, at.global_step, micro_batch, at.global_rank)
-        step = Step(batch, self.encoder, self.weights, lambda: self.mix_weights(moment.number), moment)
+        step = self._step(batch, moment)
+        terms = self._terms(step)
+        self._window.add(terms, lambda: self._repeat(batch, moment))
+        loss = torch.stack([*terms.values()]).sum() if len(terms) > 1 else next(iter(terms.values()))
+        if step.logs:
+            values = {f"train/{name}": torch.as_tensor(v).detach() for name, v in (terms | step.diagnostics).items()}
+            self.log_dict(values, batch_size=1)
+            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
+        return loss
+
+    def _repeat(self, batch: Mapping[str, Any], moment: Moment) -> dict[str, Scalar]:
+        """The same terms again: all of a step's noise is named."""
+        with self.trainer.precision_plugin.forward_context():
+            return self._terms(self._step(batch, moment))
+
+    def _step(self, batch: Mapping[str, Any], moment: Moment) -> Step:
+        scaler: Any = getattr(self.trainer.precision_plugin, "scaler", None)
+        return Step(
+            batch,
+            self.encoder,
+            self.weights,
+            lambda: self.mix_weights(moment.number),
+            moment,
+            full_precision={method.name for method in self.methods if method.full_precision},
+            loss_scale=1.0 if scaler is None else scaler.get_scale(),
+            logs=self._logs_now(),
+        )
+
+    def _terms(self, step: Step) -> dict[str, Scalar]:
+        """The summands of the loss, by name: `task` or the objective's method, and each penalty."""
         terms: dict[str, Scalar] = {}
         objective = owner(self.methods, Slot.OBJECTIVE)
         if objective is None:
@@ -144,13 +188,11 @@ class FineTuner(pl.LightningModule):
         for method in self.methods:
             step.on_behalf_of(method.name)
             penalty = method.penalty(step)
-            if penalty is not None:
-                terms[method.name] = terms.get(method.name, 0) + penalty
-        loss = torch.stack([*terms.values()]).sum() if len(terms) > 1 else next(iter(terms.values()))
-        if self._logs_now():
-            self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=1)
-            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
-        return loss
+            if isinstance(penalty, Mapping):
+                terms |= {f"{method.name}/{name}": term for name, term in penalty.items()}
+            elif penalty is not None:
+                terms[f"{method.name}/penalty" if method is objective else method.name] = penalty
+        return terms
 
     def mix_weights(self, number: int) -> None:
         """Map the real weights by every method, in list order, and let the network use the result."""
@@ -193,11 +235,16 @@ class FineTuner(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         value = self.max_grad_norm if gradient_clip_val is None else gradient_clip_val
-        if str(self.trainer.precision) == "bf16-mixed" and gradient_clip_algorithm in (None, "norm") and value:
-            # Lightning refuses to clip for any fused optimizer under autocast, though bf16 scales nothing.
-            torch.nn.utils.clip_grad_norm_(self.parameters(), value)
-        else:
-            self.clip_gradients(optimizer, value, gradient_clip_algorithm or "norm")
+        params = [p for p in self.weights.real.values() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([cast(Tensor, p.grad) for p in params])
+        # Not through Lightning, which refuses to clip for any fused optimizer under autocast; fp16 is unscaled by now.
+        if value and gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(params, value)
+        elif value:
+            torch.nn.utils.clip_grads_with_norm_(params, value, norm)
+        if self.stop_when_diverged:
+            expected = str(self.trainer.precision) == "16-mixed"
+            self._window.close(None if expected else norm, self.trainer.global_step, params)
 
     # Evaluation: unmixed weights, exact rows
 

@@ -31,7 +31,7 @@ def deposit(loss: Tensor, params: Sequence[Tensor], gradients: Sequence[Tensor |
 
     Args:
         loss: scalar of the last pass.
-        params: leaf tensors.
+        params: parameters, or tensors with a graph of their own.
         gradients: one per parameter, of its shape; None adds nothing.
 
     Returns:

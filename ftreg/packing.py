@@ -7,7 +7,7 @@ batch up to float rounding, and nothing outside this file knows.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -109,6 +109,11 @@ def layer_stack(model: nn.Module) -> nn.Module:
     stack = getattr(base, "encoder", None) or getattr(base, "transformer", None)
     assert isinstance(stack, nn.Module)
     return stack
+
+
+def layers(model: nn.Module) -> list[nn.Module]:
+    """The layers of `layer_stack`, lowest first."""
+    return [*cast(nn.ModuleList, layer_stack(model).layer)]
 
 
 def supported(model: nn.Module) -> bool:

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from ftreg.encoder import Encoder
@@ -45,6 +46,10 @@ class Regularizer(pl.Callback):
     """BibTeX keys of the papers to cite."""
     claims: ClassVar[frozenset[Slot]] = frozenset()
     """Exclusive slots that this method owns."""
+    family: ClassVar[str] = ""
+    """Penalties of one family do much the same thing; two of them are allowed, with a warning."""
+    full_precision: ClassVar[bool] = False
+    """Run this method's passes, and the clean one that they share, in float32 under any autocast."""
 
     @property
     def name(self) -> str:
@@ -80,8 +85,8 @@ class Regularizer(pl.Callback):
         """The loss that replaces the task's. Needs `Slot.OBJECTIVE`."""
         raise NotImplementedError(f"{self.name} claims {Slot.OBJECTIVE} and must define objective()")
 
-    def penalty(self, step: Step) -> Scalar | None:
-        """A term to add to the loss, already weighted; None for none."""
+    def penalty(self, step: Step) -> Scalar | Mapping[str, Scalar] | None:
+        """A term to add to the loss, already weighted, or several by name; None for none."""
         return None
 
     def after_step(self, encoder: Encoder, number: int) -> None:
@@ -103,11 +108,16 @@ def owner(methods: Sequence[Regularizer], slot: Slot) -> Regularizer | None:
 
 
 def check_claims(methods: Sequence[Regularizer]) -> None:
-    """Refuse two owners of one slot.
+    """Refuse two owners of one slot and a method that is listed twice; warn of two of a family.
 
     Raises:
         ConflictError: names both methods, the slot and the remedy.
     """
+    names = [method.name for method in methods]
+    for name in names:
+        if names.count(name) > 1:
+            # Their random streams, logs and checkpoint entries would be the same.
+            raise ConflictError(f"{name} is listed {names.count(name)} times: keep one of them in trainer.callbacks")
     for slot in Slot:
         owners = [method.name for method in methods if slot in method.claims]
         if len(owners) > 1:
@@ -115,3 +125,7 @@ def check_claims(methods: Sequence[Regularizer]) -> None:
                 f"{' and '.join(owners)} both own {slot.name} ({slot.value}): "
                 f"keep one of them in trainer.callbacks, or compare them in two runs"
             )
+    for family in {method.family for method in methods} - {""}:
+        relatives = [method.name for method in methods if method.family == family]
+        if len(relatives) > 1:
+            rank_zero_warn(f"{' and '.join(relatives)} are both {family} penalties: one of them is usually enough")

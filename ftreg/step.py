@@ -6,10 +6,12 @@ One training step, in which every arrow is an ordinary tensor operation and ther
     input_ids ──embeds()──▶ E (+ δ) ─┴─logits()──▶ losses() ──▶ loss()  or  objective(step) ─┐
                                           └────────────────────────────▶ penalty(step), … ───┴─▶ Σ ──▶ backward
 
-The clean forward is run once: the task loss and all penalties share it.
+The clean forward is run once: the task loss and all penalties share it. A perturbation δ is added to the word
+embeddings, or to what the embeddings module puts out (`at`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,10 +21,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ftreg.encoder import Encoder
+from ftreg.functional.divergences import symmetric_kl
 from ftreg.noise import Noise, seed_dropout
 from ftreg.weights import Weights
 
 Scalar = Float[Tensor, ""]
+Place = Literal["word", "embedding_output"]
+"""Where a perturbation is added: before or after position, token type, LayerNorm and dropout."""
+Dropout = Literal["shared", "fresh", "none"]
+"""A pass's dropout masks: the clean pass's again, this method's next ones, or none at all (evaluation mode)."""
 
 
 def task_losses(logits: Float[Tensor, "batch classes"], labels: Tensor) -> Float[Tensor, "batch"]:
@@ -59,6 +66,9 @@ class Step:
         weights: those that the network uses.
         mix: maps the weights afresh; one call a pass, because each `autograd.grad` frees the map's graph.
         moment: names the streams.
+        full_precision: the methods whose passes, and the clean one that they share, autocast must not touch.
+        loss_scale: fp16's, for gradients that a method takes itself.
+        logs: whether this step's diagnostics are logged: compute them only then.
     """
 
     def __init__(
@@ -68,6 +78,9 @@ class Step:
         weights: Weights,
         mix: Callable[[], None],
         moment: Moment,
+        full_precision: Collection[str] = (),
+        loss_scale: float = 1.0,
+        logs: bool = False,
     ) -> None:
         self._batch, self._encoder, self._weights, self._mix, self._moment = batch, encoder, weights, mix, moment
         self.number = moment.number
@@ -78,7 +91,12 @@ class Step:
         self.row_ids: Int[Tensor, batch] = batch.get("row_ids", torch.arange(rows, device=self.mask.device))
         self.valid: Bool[Tensor, batch] = batch.get("valid", torch.ones_like(self.row_ids, dtype=torch.bool))
         """False on filler rows, which count for nothing."""
-        self._scale = float(batch.get("scale", 1 / rows))
+        self.scale = float(batch.get("scale", 1 / rows))
+        """What turns `sum` into `mean`."""
+        self.logs = logs
+        """Whether this step's diagnostics are logged: compute them only then."""
+        self.diagnostics: dict[str, Tensor | float | int] = {}
+        self._full_precision, self._loss_scale = full_precision, loss_scale
         self._owner = ""
         self._passes: dict[str, int] = {}
         self._clean: Tensor | None = None
@@ -92,23 +110,34 @@ class Step:
         """Whose streams the next fresh passes draw from."""
         self._owner = owner
 
+    def record(self, name: str, value: Tensor | float | int) -> None:
+        """Log a diagnostic of the method whose turn it is, under its name."""
+        self.diagnostics[f"{self._owner}/{name}"] = value
+
     def embeds(self) -> Float[Tensor, "batch tokens dim"]:
         """Word embeddings before position, type and LayerNorm, with their graph."""
+        if not self._weights.current:
+            self._mix()
         return self._encoder.embed(self._batch["input_ids"])
 
-    def noise(self, name: str, kind: Literal["normal", "uniform"] = "normal") -> Float[Tensor, "batch tokens dim"]:
-        """Noise on the word embeddings that belongs to examples, so that no sharding, padding or packing changes it.
+    def noise(
+        self, name: str, kind: Literal["normal", "uniform"] = "normal", *, at: Place = "word"
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Noise on the embeddings that belongs to examples, so that no sharding, padding or packing changes it.
 
         Args:
             name: of the draw; the stream is named by seed, method, optimizer step, this, and the row's id.
             kind: `normal`, N(0, 1), or `uniform`, U(−1, 1); zero on padding.
+            at: where it will be added, which decides `dim`.
         """
-        like = self.embeds().detach()
+        with torch.no_grad():
+            embeds = self._encoder.embed(self._batch["input_ids"])
+        dim = embeds.shape[-1] if at == "word" else self._encoder.hidden_size
+        out = embeds.new_zeros(*embeds.shape[:2], dim)
         stream = Noise(self._moment.seed, self._owner, self.number)
-        out = torch.zeros_like(like)
         lengths = self._batch.get("lengths") or self.mask.sum(1).tolist()
         for place, (row, length) in enumerate(zip(self.row_ids.tolist(), lengths, strict=True)):
-            generator = stream.generator(name, row, device=like.device)
+            generator = stream.generator(name, row, device=out.device)
             values = out[place, :length]
             values.normal_(generator=generator) if kind == "normal" else values.uniform_(-1, 1, generator=generator)
         return out
@@ -117,18 +146,22 @@ class Step:
         self,
         delta: Float[Tensor, "batch tokens dim"] | None = None,
         *,
+        at: Place = "word",
+        embeds: Float[Tensor, "batch tokens dim"] | None = None,
         params: Mapping[str, Tensor] | None = None,
-        noise: Literal["fresh", "shared"] = "shared",
+        noise: Dropout = "shared",
     ) -> Float[Tensor, "batch classes"]:
-        """One forward pass.
+        """One forward pass. With no argument it is the clean one, run once a step.
 
         Args:
-            delta: added to the word embeddings. Without it, with `params=None` and shared noise, this is the clean
-                forward, run once a step.
+            delta: the perturbation.
+            at: what it is added to.
+            embeds: these word embeddings in place of a fresh `embeds()`; detached ones save their backward.
             params: other weights for this pass (a teacher's), by name.
-            noise: `shared` replays the clean pass's dropout masks; `fresh` draws this method's next ones.
+            noise: `shared` replays the clean pass's dropout masks; `fresh` draws this method's next ones; `none`
+                runs without dropout.
         """
-        clean = delta is None and params is None and noise == "shared" and torch.is_grad_enabled()
+        clean = delta is None and embeds is None and params is None and noise == "shared" and torch.is_grad_enabled()
         if clean and self._clean is not None:
             return self._clean
         weights = self._weights
@@ -138,14 +171,17 @@ class Step:
         held = weights.current
         if params is not None:
             weights.put(params)
-        self._seed(noise)
-        embeds = self.embeds()
-        out = self._encoder(
-            embeds if delta is None else embeds + delta,
-            self.mask,
-            self._batch.get("token_type_ids"),
-            self._batch.get("lengths"),
-        )
+        if noise != "none":
+            self._seed(noise)
+        with self._precision(clean), self._encoder.evaluating() if noise == "none" else nullcontext():
+            embeds = self._encoder.embed(self._batch["input_ids"]) if embeds is None else embeds
+            out = self._encoder(
+                embeds + delta if delta is not None and at == "word" else embeds,
+                self.mask,
+                self._batch.get("token_type_ids"),
+                self._batch.get("lengths"),
+                delta if at == "embedding_output" else None,
+            )
         if params is not None:
             weights.put(held)
         if clean:
@@ -157,11 +193,12 @@ class Step:
         self,
         delta: Float[Tensor, "batch tokens dim"] | None = None,
         *,
+        embeds: Float[Tensor, "batch tokens dim"] | None = None,
         params: Mapping[str, Tensor] | None = None,
-        noise: Literal["fresh", "shared"] = "shared",
+        noise: Dropout = "shared",
     ) -> Float[Tensor, "batch"]:
-        """The task loss per example: cross-entropy, or squared error for regression."""
-        return task_losses(self.logits(delta, params=params, noise=noise), self.labels)
+        """The task loss per example: cross-entropy, or squared error for regression. Arguments as of `logits`."""
+        return task_losses(self.logits(delta, embeds=embeds, params=params, noise=noise), self.labels)
 
     def loss(self) -> Scalar:
         """The clean task loss of this micro-batch's share of the global batch."""
@@ -169,7 +206,7 @@ class Step:
 
     def mean(self, values: Float[Tensor, "batch"]) -> Scalar:
         """The outer reduction: averaged over micro-batches and ranks, it is the mean over the global batch."""
-        return self._scale * self.sum(values)
+        return self.scale * self.sum(values)
 
     def sum(self, values: Float[Tensor, "batch"]) -> Scalar:
         """The inner reduction, for an ascent: it must not depend on the batch size. Filler rows count for nothing."""
@@ -179,10 +216,32 @@ class Step:
         self, p: Float[Tensor, "batch classes"], q: Float[Tensor, "batch classes"]
     ) -> Float[Tensor, "batch"]:
         """How far two predictions are apart: symmetric Kullback–Leibler, or squared error for regression."""
-        if p.shape[-1] == 1:
-            return (p - q).squeeze(-1).square()
-        log_p, log_q = F.log_softmax(p, -1), F.log_softmax(q, -1)
-        return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(-1)
+        return symmetric_kl(p, q)
+
+    def gradients(
+        self, values: Float[Tensor, "batch"], inputs: Sequence[Tensor], *, keep_graph: bool = False
+    ) -> list[Tensor | None]:
+        """∂ sum(values) / ∂ inputs: the gradient that an ascent follows; None where there is none.
+
+        Under fp16 the values are scaled for the backward as the trainer scales its loss, and the gradients back.
+        """
+        total = self.sum(values) * self._loss_scale
+        found = torch.autograd.grad(total, inputs, retain_graph=keep_graph, allow_unused=True)
+        return [g if g is None or self._loss_scale == 1 else g / self._loss_scale for g in found]
+
+    def gradient_norm(self, values: Float[Tensor, "batch"]) -> Scalar:
+        """‖∂ mean(values) / ∂ params‖ of this micro-batch; keeps the graph. For diagnostics."""
+        found = self.gradients(self.scale * values, [*self.params.values()], keep_graph=True)
+        return torch.nn.utils.get_total_norm([g for g in found if g is not None])
+
+    @contextmanager
+    def _precision(self, clean: bool) -> Iterator[None]:
+        """Without autocast, if the pass must be in float32."""
+        if self._owner in self._full_precision or (clean and self._full_precision):
+            with torch.autocast(self.mask.device.type, enabled=False):
+                yield
+        else:
+            yield
 
     def _seed(self, noise: str) -> None:
         stream: tuple[str | int, ...] = ()

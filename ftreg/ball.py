@@ -1,0 +1,87 @@
+"""Balls around examples: norms, projections and ascent steps of perturbations [batch, tokens, dim].
+
+Every example has its own ball, over all entries of its real tokens; nothing here sees the batch as a whole. Zhu et al.
+(ICLR 2020) and Jiang et al. (ACL 2020) differ only in the norm:
+
+    l2:    δ ← Π(δ + α g / ‖g‖_F),      Π scales δ down to ‖δ‖_F ≤ ε
+    linf:  δ ← Π(δ + α g / max|g|),     Π clamps every entry to [−ε, ε]
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Norm = Literal["l2", "linf"]
+
+FLOOR = 1e-8
+"""The smallest norm that a gradient of the task loss is divided by."""
+TINY = 1e-16
+"""The same for a divergence, which near its minimum has gradients far below `FLOOR`."""
+
+
+def norms(x: Float[Tensor, "batch tokens dim"], norm: Norm) -> Float[Tensor, "batch 1 1"]:
+    """Each example's norm: Frobenius for `l2`, the largest absolute entry for `linf`; in float32 at least."""
+    order = 2.0 if norm == "l2" else float("inf")
+    precise = torch.promote_types(x.dtype, torch.float32)
+    out: Tensor = torch.linalg.vector_norm(x, order, dim=(1, 2), keepdim=True, dtype=precise)
+    return out
+
+
+def project(
+    delta: Float[Tensor, "batch tokens dim"], radius: float | int, norm: Norm
+) -> Float[Tensor, "batch tokens dim"]:
+    """The nearest point of each example's ball; a radius of 0 stands for no bound."""
+    if radius == 0:
+        return delta
+    if norm == "linf":
+        return delta.clamp(-radius, radius)
+    return delta * (radius / norms(delta, norm).clamp(min=FLOOR)).clamp(max=1).to(delta.dtype)
+
+
+def finite(gradient: Float[Tensor, "batch tokens dim"]) -> Bool[Tensor, "batch"]:
+    """Which examples have no NaN and no infinity in their gradient."""
+    return gradient.isfinite().flatten(1).all(1)
+
+
+def direction(
+    gradient: Float[Tensor, "batch tokens dim"], mask: Int[Tensor, "batch tokens"], norm: Norm, floor: float = FLOOR
+) -> Float[Tensor, "batch tokens dim"]:
+    """Each example's gradient divided by its norm, or by `floor` if that is larger.
+
+    Zero on padding, and for an example that is not `finite`.
+    """
+    usable = finite(gradient)[:, None, None] & mask.bool().unsqueeze(-1)
+    # `where`, because NaN × 0 is NaN
+    gradient = torch.where(usable, gradient, 0)
+    return gradient / norms(gradient, norm).clamp(min=floor).to(gradient.dtype)
+
+
+def ascend(
+    delta: Float[Tensor, "batch tokens dim"],
+    gradient: Float[Tensor, "batch tokens dim"],
+    mask: Int[Tensor, "batch tokens"],
+    size: float | int,
+    radius: float | int,
+    norm: Norm,
+    floor: float = FLOOR,
+) -> Float[Tensor, "batch tokens dim"]:
+    """One step of `size` along the normalised gradient, projected to the ball of `radius`.
+
+    An example whose gradient is not finite stays where it is.
+    """
+    return project(delta + size * direction(gradient, mask, norm, floor), radius, norm)
+
+
+def start(
+    draw: Float[Tensor, "batch tokens dim"], mask: Int[Tensor, "batch tokens"], size: float | int, norm: Norm
+) -> Float[Tensor, "batch tokens dim"]:
+    """FreeLB's δ₀ from a draw of U(−1, 1) on real tokens, whose number per example is n.
+
+    `l2`: draw · size / √(n · dim), so that ‖δ₀‖_F is about size / √3; `linf`: draw · size.
+    """
+    if norm == "linf":
+        return size * draw
+    entries = mask.sum(1)[:, None, None] * draw.shape[-1]
+    return size * draw / entries.to(draw.dtype).sqrt()

@@ -1,0 +1,26 @@
+"""How far two predictions are apart, per example. Logits [batch, classes], one column for regression."""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def squared_error(p: Float[Tensor, "batch 1"], q: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch"]:
+    """(p − q)²."""
+    return (p - q).squeeze(-1).square()
+
+
+def kl(p: Float[Tensor, "batch classes"], q: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch"]:
+    """KL(P‖Q) = Σ P (log P − log Q) of the softmaxed logits, in nats; squared error for regression."""
+    if p.shape[-1] == 1:
+        return squared_error(p, q)
+    log_p, log_q = F.log_softmax(p, -1), F.log_softmax(q, -1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+def symmetric_kl(p: Float[Tensor, "batch classes"], q: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch"]:
+    """KL(P‖Q) + KL(Q‖P) of the softmaxed logits, in nats; squared error for regression. Temperature 1."""
+    if p.shape[-1] == 1:
+        return squared_error(p, q)
+    log_p, log_q = F.log_softmax(p, -1), F.log_softmax(q, -1)
+    return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(-1)

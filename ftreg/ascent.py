@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ftreg.ball import Norm, finite, norms
+from ftreg.ball import Norm, norms
 from ftreg.gradients import deposit
 from ftreg.step import Dropout, Scalar, Step
 
@@ -24,19 +24,16 @@ class Trace:
         self._step = step
         self._deltas: list[Tensor] = []
         self._losses: list[Tensor] = []
-        self._unusable: list[Tensor] = []
 
-    def add(self, delta: Tensor, losses: Tensor, gradient: Tensor | None = None) -> None:
-        """One pass; the last one has no gradient to ascend."""
+    def add(self, delta: Tensor, losses: Tensor) -> None:
+        """One pass."""
         if self._step.logs:
             self._deltas.append(delta.detach())
             self._losses.append(losses.detach())
-            if gradient is not None:
-                self._unusable.append(~finite(gradient))
 
     def record(self, norm: Norm, radius: float) -> None:
         """Log, averaged over this micro-batch's examples: ‖δ‖ at each pass, by how much the loss rose over the
-        ascent, the share of examples that ended at the ball's surface, and how many gradients were not finite."""
+        ascent, and the share of examples that ended at the ball's surface."""
         if not self._step.logs:
             return
         step, valid = self._step, self._step.valid
@@ -46,8 +43,6 @@ class Trace:
         step.record("loss_rise", (self._losses[-1] - self._losses[0])[valid].mean())
         if radius:
             step.record("at_surface", (sizes[-1] >= radius * (1 - 1e-4)).float().mean())
-        if self._unusable:
-            step.record("non_finite", torch.stack(self._unusable)[:, valid].sum())
 
 
 def accumulate(
@@ -78,7 +73,7 @@ def accumulate(
         assert slope is not None
         totals = [_plus(t, g, weight * step.scale) for t, g in zip(totals, [slope, *found], strict=True)]
         value = value + weight * step.mean(losses.detach())
-        trace.add(delta, losses, slope)
+        trace.add(delta, losses)
         delta = climb(delta.detach(), slope)
     losses = step.losses(delta, embeds=embeds, noise=noise)
     trace.add(delta, losses)

@@ -6,16 +6,16 @@ from typing import Any, Literal, cast
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
-from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
+from ftreg.compatibility import check
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
 from ftreg.noise import Noise
 from ftreg.optim import AdamW
 from ftreg.predictions import Collector, Predictions
-from ftreg.regularizer import Regularizer, Slot, check_claims, owner
+from ftreg.regularizer import Regularizer, Slot, owner
 from ftreg.step import Moment, Scalar, Step, task_losses
 from ftreg.structure import describe, rebuild
 from ftreg.weights import Weights
@@ -100,18 +100,7 @@ class FineTuner(pl.LightningModule):
         return self._weights
 
     def setup(self, stage: str) -> None:
-        check_claims(self.methods)
-        if self.methods and isinstance(self.trainer.strategy, (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)):
-            raise UsageError(
-                f"{', '.join(m.name for m in self.methods)}: not under {type(self.trainer.strategy).__name__}, "
-                f"which splits parameters over ranks; use trainer.strategy=ddp"
-            )
-        exact = [method.name for method in self.methods if method.full_precision]
-        if exact and str(self.trainer.precision) in ("16-true", "bf16-true"):
-            raise UsageError(
-                f"{', '.join(exact)}: not under trainer.precision={self.trainer.precision}, whose rounding is larger "
-                f"than the change of the logits that counts; use {str(self.trainer.precision)[:-4]}mixed"
-            )
+        check(self.methods, self.trainer)
 
     def configure_model(self) -> None:
         if not hasattr(self, "encoder"):
@@ -153,7 +142,8 @@ class FineTuner(pl.LightningModule):
         self._window.add(terms, lambda: self._repeat(batch, moment))
         loss = torch.stack([*terms.values()]).sum() if len(terms) > 1 else next(iter(terms.values()))
         if step.logs:
-            values = {f"train/{name}": torch.as_tensor(v).detach() for name, v in (terms | step.diagnostics).items()}
+            logged = terms | step.diagnostics
+            values = {f"train/{name}": torch.as_tensor(v).detach().float() for name, v in logged.items()}
             self.log_dict(values, batch_size=1)
             self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
         return loss

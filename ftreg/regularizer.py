@@ -48,13 +48,16 @@ class Regularizer(pl.Callback):
     """Exclusive slots that this method owns."""
     family: ClassVar[str] = ""
     """Penalties of one family do much the same thing; two of them are allowed, with a warning."""
-    full_precision: ClassVar[bool] = False
-    """Run this method's passes, and the clean one that they share, in float32 under any autocast."""
 
     @property
     def name(self) -> str:
         """The method's name in logs, records and random streams."""
         return type(self).__name__
+
+    @property
+    def full_precision(self) -> bool:
+        """Whether this method's passes, and the clean one that they share, run in float32 under any autocast."""
+        return False
 
     def options(self) -> dict[str, Any]:
         """The arguments that rebuild this method."""

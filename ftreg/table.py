@@ -51,16 +51,15 @@ def render(result: Mapping[str, Any], title: str, folder: str) -> str:
 
 
 def describe(methods: list[dict[str, Any]]) -> str:
-    """`Mixout(p=0.7)`: each method with its numbers and what else is not its default; `plain` for none."""
+    """`Mixout(p=0.7)`: each method with its first option and what else is not its default; `plain` for none."""
     return " + ".join(f"{m['name']}({', '.join(_options(m))})" for m in methods) or "plain"
 
 
 def _options(method: Mapping[str, Any]) -> Iterator[str]:
     known = {cls.__name__: cls for cls in subclasses()}
     parameters = inspect.signature(known[method["name"]]).parameters if method["name"] in known else {}
-    for name, value in method["options"].items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if number or name not in parameters or parameters[name].default != value:
+    for number, (name, value) in enumerate(method["options"].items()):
+        if number == 0 or name not in parameters or parameters[name].default != value:
             yield f"{name}={value}"
 
 

@@ -1,79 +1,60 @@
 """One step is one algorithm however the batch is sharded, and a resumed run is the uninterrupted one."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from ftreg import FineTuner, Mixout
+from ftreg.testing import ranks
+from ftreg.testing.encoders import STEADY
 from tests import sharded, toys
 from tests.models import checkpoint
 from tests.pipeline import difference, fit, state
 
-STEADY = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one process and two ranks end with, in every case."""
+    """What one process and two ranks end with, in every run."""
     folder = tmp_path_factory.mktemp("sharded")
-    checkpoint(Path(sharded.steady(folder)), "bert", **STEADY)
-    checkpoint(Path(sharded.noisy(folder)), "bert")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
-    ranks = subprocess.Popen(
-        [
-            *launch,
-            "--rdzv_backend",
-            "c10d",
-            "--rdzv_endpoint",
-            "localhost:0",
-            "-m",
-            "tests.sharded",
-            str(folder),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=Path(__file__).parent.parent,
-    )
-    sharded.shard(folder, 1, 0)
-    sharded.resume(folder, 1, 0)
-    output, _ = ranks.communicate()
-    assert ranks.returncode == 0, output[-3000:]
+    ranks.run(sharded.RUNS | sharded.BROKEN, folder)
     return folder
 
 
-@pytest.mark.parametrize("sharding", ["1x2", "2x1", "2x2"])
-@pytest.mark.parametrize("case", sharded.CASES)
-def test_sharding_changes_nothing(folder: Path, case: str, sharding: str):
-    whole = torch.load(folder / f"{case}-1x1-0.pt", weights_only=True)
-    for rank in range(int(sharding[0])):
-        part = torch.load(folder / f"{case}-{sharding}-{rank}.pt", weights_only=True)
-        assert difference(whole, part) < 1e-9
-        one, other = (
-            torch.load(folder / f"{case}-{name}-predictions.pt", weights_only=True)
-            for name in ("1x1-0", f"{sharding}-{rank}")
-        )
-        assert one["row_ids"].tolist() == list(range(11))
-        assert difference(one, other) < 1e-9
+@pytest.mark.parametrize("name", sharded.RUNS)
+def test_sharding_changes_nothing(folder: Path, name: str):
+    ranks.shards(folder, name)
 
 
-@pytest.mark.parametrize("case", [name for name in sharded.CASES if name != "plain"])
-def test_every_case_differs_from_plain(folder: Path, case: str):
-    plain, other = (torch.load(folder / f"{name}-1x1-0.pt", weights_only=True) for name in ("plain", case))
-    shared = {name for name in other if name.startswith("weights")}
-    assert difference({n: plain[n] for n in shared}, {n: other[n] for n in shared}) > 1e-5
+@pytest.mark.parametrize("name", [name for name, run in sharded.RUNS.items() if run.resumed])
+def test_resuming_from_every_step_is_exact(folder: Path, name: str):
+    ranks.resumes(folder, name)
 
 
-@pytest.mark.parametrize("world", [1, 2])
-def test_resuming_from_every_step_is_exact(folder: Path, world: int):
-    for rank in range(world):
-        gaps = json.loads((folder / f"resume-{world}-{rank}.json").read_text())
-        assert len(gaps) == 2 * 7
-        assert set(gaps.values()) == {0.0}, gaps
+@pytest.mark.parametrize("name", sharded.BROKEN)
+def test_a_careless_method_is_found(folder: Path, name: str):
+    with pytest.raises(AssertionError, match=f"{name}: rank 0 of ranks × accumulation 1x2 ends .* away"):
+        ranks.shards(folder, name)
+    with pytest.raises(AssertionError, match=f"{name}: rank 0 of 1, resumed, ends away from the whole run"):
+        ranks.resumes(folder, name)
+
+
+def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
+    found = torch.load(folder / f"{name}-1x1-0.pt", weights_only=True)
+    return {key: tensor for key, tensor in found.items() if key.startswith("weights")}
+
+
+@pytest.mark.parametrize("name", [name for name in sharded.RUNS if name != "plain"])
+def test_every_run_differs_from_plain(folder: Path, name: str):
+    assert difference(weights(folder, "plain"), weights(folder, name)) > 1e-5
+
+
+def test_the_order_of_the_callbacks_changes_nothing(folder: Path):
+    assert difference(weights(folder, "Mixout+FreeLB+SMART"), weights(folder, "permuted")) < 1e-12
+
+
+def test_clipping_acts(folder: Path):
+    assert difference(weights(folder, "Mixout+FreeLB+SMART"), weights(folder, "clipped")) > 1e-5
 
 
 @pytest.fixture
@@ -86,12 +67,6 @@ def test_the_same_configuration_gives_the_same_weights(noisy: str):
     assert difference(first, second) == 0
     other = state(fit(noisy, [Mixout(p=0.5)], options={"init_seed": 1}))
     assert difference(first, other) > 1e-5
-
-
-def test_null_mixout_is_plain_bit_for_bit(noisy: str):
-    plain, null = fit(noisy), fit(noisy, [Mixout(p=0.0)])
-    assert difference(state(plain), state(null)) == 0
-    assert [*plain.state_dict()] == [*null.state_dict()]
 
 
 def test_keys_are_the_plain_encoders(noisy: str):

@@ -138,6 +138,18 @@ class Average(Regularizer):
         self._mean = dict(state_dict["mean"])
 
 
+class Careless(Regularizer):
+    """R: noise of the global generator, the micro-batch's own mean, and state that no checkpoint has."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+
+    def penalty(self, step: Step) -> Tensor:
+        self._seen += 1
+        delta = 0.1 * torch.randn_like(step.embeds())
+        return self._seen * step.divergence(step.logits(delta), step.logits()).mean()
+
+
 class DoNothing(Regularizer):
     """Changes nothing, but draws from every global generator it can reach."""
 

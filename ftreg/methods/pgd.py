@@ -62,7 +62,7 @@ class PGD(Regularizer):
             losses = step.losses(delta.requires_grad_(), embeds=kept, noise=self.noise)
             (slope,) = step.gradients(losses, [delta])
             assert slope is not None
-            trace.add(delta, losses, slope)
+            trace.add(delta, losses)
             delta = ascend(delta.detach(), slope, step.mask, self.step_size, self.epsilon, self.norm)
         losses = step.losses(delta, noise=self.noise)
         trace.add(delta, losses)

@@ -73,7 +73,6 @@ class SMART(Regularizer):
 
     papers: ClassVar[tuple[str, ...]] = ("jiang2020smart",)
     family: ClassVar[str] = "smoothness"
-    full_precision: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -106,6 +105,10 @@ class SMART(Regularizer):
         self._late_from = 0
         self._skipped: Tensor | int = 0
         self._warned = False
+
+    @property
+    def full_precision(self) -> bool:
+        return bool(self.weight or self.mu)
 
     def penalty(self, step: Step) -> Mapping[str, Scalar]:
         terms = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 
 from ftreg.__main__ import main
 from ftreg.identity import identity
@@ -134,20 +135,23 @@ def test_default_folder_is_of_the_configuration(tmp_path: Path, monkeypatch: pyt
     assert folder.name.startswith("0-3-0-")
 
 
-def test_every_experiment_parses_and_takes_a_step(tmp_path: Path) -> None:
-    for number, method in enumerate(sorted((ROOT / "experiments" / "mixout").glob("*.yaml"))):
-        quick = ROOT / "experiments" / "quickstart.yaml"
-        found = fit(
-            tmp_path / str(number),
-            *BASE,
-            "--config",
-            str(quick),
-            "--config",
-            str(method),
-            *SHORT,
-            "--data.train_subset=40",
-        )
-        assert [m["name"] for m in found["methods"]] == ["Mixout"]
+PRESETS = sorted(
+    path for path in (ROOT / "experiments").rglob("*.yaml") if path.parent.name not in ("experiments", "tasks")
+)
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: str(path.relative_to(ROOT / "experiments")))
+def test_every_method_file_takes_a_step(preset: Path, tmp_path: Path) -> None:
+    quick = ["--config", str(ROOT / "experiments" / "quickstart.yaml"), "--config", str(preset)]
+    found = fit(tmp_path, *BASE, *quick, *SHORT, "--trainer.max_steps=1", "--data.train_subset=16")
+    (method,) = found["methods"]
+    assert all(method["options"][name] == value for name, value in declared(preset).items())
+
+
+def declared(preset: Path) -> dict[str, object]:
+    (entry,) = yaml.safe_load(preset.read_text())["trainer"]["callbacks+"]
+    options: dict[str, object] = entry.get("init_args", {})
+    return options
 
 
 def test_two_processes_record_one_run(finished: Path, files: Path, tmp_path: Path) -> None:

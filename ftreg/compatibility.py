@@ -1,0 +1,30 @@
+"""What a trainer cannot do with a list of methods, refused before anything starts."""
+
+from collections.abc import Sequence
+
+import pytorch_lightning as pl
+from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+
+from ftreg.errors import UsageError
+from ftreg.regularizer import Regularizer, check_claims
+
+
+def check(methods: Sequence[Regularizer], trainer: pl.Trainer) -> None:
+    """Refuse methods that cannot work together, or not with the trainer's strategy or precision.
+
+    Raises:
+        ConflictError: two methods own one slot, or one is listed twice.
+        UsageError: the strategy splits parameters over ranks, or the precision rounds away what a method measures.
+    """
+    check_claims(methods)
+    if methods and isinstance(trainer.strategy, (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)):
+        raise UsageError(
+            f"{', '.join(m.name for m in methods)}: not under {type(trainer.strategy).__name__}, "
+            f"which splits parameters over ranks; use trainer.strategy=ddp"
+        )
+    exact = [method.name for method in methods if method.full_precision]
+    if exact and str(trainer.precision) in ("16-true", "bf16-true"):
+        raise UsageError(
+            f"{', '.join(exact)}: not under trainer.precision={trainer.precision}, whose rounding is larger than the "
+            f"change of the logits that counts; use {str(trainer.precision)[:-4]}mixed"
+        )

@@ -1,0 +1,66 @@
+"""One row of settings a method: what its contracts are tested at."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import ftreg.methods
+from ftreg.methods import FGM, PGD, SMART, VAT, FreeLB, Mixout
+from ftreg.regularizer import Regularizer
+
+Method = Callable[[], Regularizer]
+"""Builds a method afresh. A class or a `partial` of one, not a lambda: other processes build it too."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method's settings.
+
+    Args:
+        card: those of its card, at which it acts.
+        null: those at which it is plain fine-tuning, bit for bit.
+    """
+
+    card: Method
+    null: Method
+
+
+ACTING = partial(SMART, noise="shared", epsilon=1e-2, step_size=1.0, sigma=1e-3)
+"""SMART with an adversary that acts; at the published ε it does nothing to speak of."""
+
+CASES: dict[str, Case] = {
+    "FGM": Case(FGM, null=partial(FGM, weight=0.0)),
+    "FreeLB": Case(FreeLB, null=partial(FreeLB, steps=1, init=0.0)),
+    "Mixout": Case(Mixout, null=partial(Mixout, p=0.0)),
+    "PGD": Case(PGD, null=partial(PGD, steps=0, init=0.0)),
+    "SMART": Case(ACTING, null=partial(SMART, weight=0.0, mu=0.0)),
+    "VAT": Case(VAT, null=partial(VAT, weight=0.0)),
+}
+"""By class name; every exported method has one."""
+
+
+def exported() -> dict[str, type[Regularizer]]:
+    """Every method that `ftreg.methods` exports, by class name."""
+    return {
+        name: cls
+        for name, cls in vars(ftreg.methods).items()
+        if inspect.isclass(cls) and issubclass(cls, Regularizer) and not inspect.isabstract(cls)
+    }
+
+
+def companions(method: Regularizer) -> list[Regularizer]:
+    """Mixout, FreeLB and SMART at their cards' settings, but for those of a kind with `method`.
+
+    Of a kind are a method and itself, two owners of a slot, and two weight maps, which compose in list order.
+    """
+    others = [CASES[name].card() for name in ("Mixout", "FreeLB", "SMART")]
+    return [
+        other
+        for other in others
+        if other.name != method.name and not other.claims & method.claims and not (_maps(other) and _maps(method))
+    ]
+
+
+def _maps(method: Regularizer) -> bool:
+    return type(method).mix is not Regularizer.mix

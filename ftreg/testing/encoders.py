@@ -1,0 +1,46 @@
+"""Tiny encoders with random weights, saved as pre-trained checkpoints."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers.utils import logging
+
+ARCHITECTURES = ("bert", "roberta", "distilbert", "electra", "deberta-v2")
+STEADY: dict[str, float] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+"""Changes to a BERT that leave it without dropout, the one noise that depends on how a batch is sharded."""
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 120,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+}
+DISTIL: dict[str, Any] = {"vocab_size": 120, "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48}
+
+
+def checkpoint(folder: Path, architecture: str, **changes: Any) -> str:
+    """A randomly initialised base model (no head), saved as a pre-trained checkpoint.
+
+    Args:
+        folder: where to.
+        architecture: one of `ARCHITECTURES`.
+        changes: entries of its configuration.
+
+    Returns:
+        the folder, which is a backbone.
+    """
+    sizes = DISTIL | {"max_position_embeddings": 64} if architecture == "distilbert" else SIZES
+    if architecture == "electra":
+        sizes = sizes | {"embedding_size": 24}
+    if architecture == "deberta-v2":
+        sizes = sizes | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
+    config = transformers.AutoConfig.for_model(architecture, **(sizes | changes))
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        logging.disable_progress_bar()
+        transformers.AutoModel.from_config(config).save_pretrained(folder)
+    return str(folder)

@@ -74,6 +74,7 @@ def accumulate(
         totals = [_plus(t, g, weight * step.scale) for t, g in zip(totals, [slope, *found], strict=True)]
         value = value + weight * step.mean(losses.detach())
         trace.add(delta, losses)
+        step.count_non_finite(slope)
         delta = climb(delta.detach(), slope)
     losses = step.losses(delta, embeds=embeds, noise=noise)
     trace.add(delta, losses)

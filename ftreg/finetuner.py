@@ -13,7 +13,7 @@ from ftreg.compatibility import check
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
 from ftreg.noise import Noise
-from ftreg.optim import AdamW
+from ftreg.optim import AdamW, clip
 from ftreg.predictions import Collector, Predictions
 from ftreg.regularizer import Regularizer, Slot, owner
 from ftreg.step import Moment, Scalar, Step, task_losses
@@ -80,6 +80,7 @@ class FineTuner(pl.LightningModule):
         self._weights: Weights | None = None
         self._methods: list[Regularizer] = []
         self._window = Window()
+        self._non_finite: dict[str, Tensor | int] = {}
 
     # What it is made of
 
@@ -164,6 +165,7 @@ class FineTuner(pl.LightningModule):
             full_precision={method.name for method in self.methods if method.full_precision},
             loss_scale=1.0 if scaler is None else scaler.get_scale(),
             logs=self._logs_now(),
+            non_finite=self._non_finite,
         )
 
     def _terms(self, step: Step) -> dict[str, Scalar]:
@@ -226,12 +228,8 @@ class FineTuner(pl.LightningModule):
     ) -> None:
         value = self.max_grad_norm if gradient_clip_val is None else gradient_clip_val
         params = [p for p in self.weights.real.values() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([cast(Tensor, p.grad) for p in params])
         # Not through Lightning, which refuses to clip for any fused optimizer under autocast; fp16 is unscaled by now.
-        if value and gradient_clip_algorithm == "value":
-            torch.nn.utils.clip_grad_value_(params, value)
-        elif value:
-            torch.nn.utils.clip_grads_with_norm_(params, value, norm)
+        norm = clip(params, value, gradient_clip_algorithm or "norm")
         if self.stop_when_diverged:
             expected = str(self.trainer.precision) == "16-mixed"
             self._window.close(None if expected else norm, self.trainer.global_step, params)
@@ -279,7 +277,11 @@ class FineTuner(pl.LightningModule):
     # Checkpoints: plain values only, so that they load with weights_only=True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["ftreg"] = {"labels": list(self.labels), "methods": describe(self.methods)}
+        checkpoint["ftreg"] = {
+            "labels": list(self.labels),
+            "methods": describe(self.methods),
+            "non_finite": {name: int(count) for name, count in self._non_finite.items()},
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         record = checkpoint.get("ftreg", {})
@@ -289,6 +291,7 @@ class FineTuner(pl.LightningModule):
                 f"this run's are {list(self.labels) or 'a score'}; give the run that it came from, or no checkpoint"
             )
         self.encoder.pristine = False
+        self._non_finite = dict(record.get("non_finite", {}))
         if self._trainer is None:
             self._methods = rebuild(record.get("methods", []))
             for method in self._methods:

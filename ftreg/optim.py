@@ -4,11 +4,27 @@ The strong baseline of Zhang et al. (ICLR 2021) and Mosbach et al. (ICLR 2021). 
 Towards an anchor, decay is θ ← θ − η·w·(θ − θ₀) instead of θ ← θ − η·w·θ (Li et al., ICML 2018, made decoupled).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def clip(params: Sequence[Tensor], value: float, algorithm: str) -> Tensor:
+    """Clip the gradients of `params` in place; returns their global norm before.
+
+    Args:
+        params: those that have a gradient.
+        value: the largest global norm, or entry; 0 for none.
+        algorithm: `norm` or `value`.
+    """
+    norm = torch.nn.utils.get_total_norm([p.grad for p in params if p.grad is not None])
+    if value and algorithm == "value":
+        torch.nn.utils.clip_grad_value_(params, value)
+    elif value:
+        torch.nn.utils.clip_grads_with_norm_(params, value, norm)
+    return norm
 
 
 class AdamW(torch.optim.AdamW):

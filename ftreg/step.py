@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ftreg.ball import finite
 from ftreg.encoder import Encoder
 from ftreg.functional.divergences import symmetric_kl
 from ftreg.noise import Noise, seed_dropout
@@ -69,6 +70,7 @@ class Step:
         full_precision: the methods whose passes, and the clean one that they share, autocast must not touch.
         loss_scale: fp16's, for gradients that a method takes itself.
         logs: whether this step's diagnostics are logged: compute them only then.
+        non_finite: by method, how many gradients of examples were not finite so far; counted on.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Step:
         full_precision: Collection[str] = (),
         loss_scale: float = 1.0,
         logs: bool = False,
+        non_finite: dict[str, Tensor | int] | None = None,
     ) -> None:
         self._batch, self._encoder, self._weights, self._mix, self._moment = batch, encoder, weights, mix, moment
         self.number = moment.number
@@ -97,6 +100,7 @@ class Step:
         """Whether this step's diagnostics are logged: compute them only then."""
         self.diagnostics: dict[str, Tensor | float | int] = {}
         self._full_precision, self._loss_scale = full_precision, loss_scale
+        self._non_finite = {} if non_finite is None else non_finite
         self._owner = ""
         self._passes: dict[str, int] = {}
         self._clean: Tensor | None = None
@@ -228,6 +232,13 @@ class Step:
         total = self.sum(values) * self._loss_scale
         found = torch.autograd.grad(total, inputs, retain_graph=keep_graph, allow_unused=True)
         return [g if g is None or self._loss_scale == 1 else g / self._loss_scale for g in found]
+
+    def count_non_finite(self, gradient: Float[Tensor, "batch tokens dim"]) -> None:
+        """Count, and log as `non_finite`, the examples that an ascent leaves where they are."""
+        before = self._non_finite.get(self._owner, 0)
+        self._non_finite[self._owner] = before + (~finite(gradient) & self.valid).sum()
+        if self.logs:
+            self.record("non_finite", self._non_finite[self._owner])
 
     def gradient_norm(self, values: Float[Tensor, "batch"]) -> Scalar:
         """‖∂ mean(values) / ∂ params‖ of this micro-batch; keeps the graph. For diagnostics."""

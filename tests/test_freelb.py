@@ -73,7 +73,8 @@ def test_diagnostics(noisy: str):
     encoder = encoder_of(noisy, ("a", "b"), torch.float64)
     method = FreeLB(steps=4, step_size=0.1, epsilon=0.25, init=0.2)
     valid = torch.tensor([True, True, True, False])
-    step = take(encoder, {**batch(LENGTHS), "valid": valid}, method, logs=True)
+    counted: dict[str, torch.Tensor | int] = {}
+    step = take(encoder, {**batch(LENGTHS), "valid": valid}, method, logs=True, non_finite=counted)
     method.objective(step)
     found = {name.removeprefix("FreeLB/"): float(value) for name, value in step.diagnostics.items()}
     norms = [delta[valid].flatten(1).norm(dim=1) for delta in step.deltas]
@@ -83,7 +84,9 @@ def test_diagnostics(noisy: str):
         first, last = (step.losses(step.deltas[k])[valid].mean().item() for k in (0, 3))
     assert found["loss_rise"] == pytest.approx(last - first)
     assert found["loss_rise"] > 0
+    assert found["non_finite"] == 0
     assert found["at_surface"] == (norms[-1] > 0.2499).double().mean()
+    assert counted == {"FreeLB": 0}
     silent = take(encoder, batch(LENGTHS), method)
     method.objective(silent)
     assert silent.diagnostics == {}

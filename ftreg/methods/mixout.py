@@ -21,6 +21,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from ftreg.checks import one_of
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
 from ftreg.functional.mixout import draw_mask, mixout
@@ -58,13 +59,9 @@ class Mixout(Regularizer):
     ) -> None:
         if not 0 <= p <= 1:
             raise UsageError(f"Mixout.p is {p}; it is a probability, from 0 to 1")
-        for name, value, valid in (
-            ("granularity", granularity, ("unit", "weight")),
-            ("replace_dropout", replace_dropout, ("none", "preceding", "all")),
-            ("gradient", gradient, ("exact", "reference")),
-        ):
-            if value not in valid:
-                raise UsageError(f"Mixout.{name} is {value!r}; valid: {', '.join(valid)}")
+        one_of("Mixout", granularity=(granularity, Literal["unit", "weight"]))
+        one_of("Mixout", replace_dropout=(replace_dropout, Literal["none", "preceding", "all"]))
+        one_of("Mixout", gradient=(gradient, Literal["exact", "reference"]))
         self.p, self.granularity, self.anchor = p, granularity, anchor
         self.include_head, self.replace_dropout, self.gradient = include_head, replace_dropout, gradient
         self._anchors: dict[str, Tensor] = {}

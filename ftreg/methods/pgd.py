@@ -63,6 +63,7 @@ class PGD(Regularizer):
             (slope,) = step.gradients(losses, [delta])
             assert slope is not None
             trace.add(delta, losses)
+            step.count_non_finite(slope)
             delta = ascend(delta.detach(), slope, step.mask, self.step_size, self.epsilon, self.norm)
         losses = step.losses(delta, noise=self.noise)
         trace.add(delta, losses)

@@ -103,7 +103,6 @@ class SMART(Regularizer):
         self.beta, self.beta_late, self.beta_switch, self.teacher_mode = beta, beta_late, beta_switch, teacher_mode
         self._teacher: dict[str, Tensor] = {}
         self._late_from = 0
-        self._skipped: Tensor | int = 0
         self._warned = False
 
     @property
@@ -128,7 +127,7 @@ class SMART(Regularizer):
             moved = step.logits(r.requires_grad_(), at=self.perturb, noise=self.noise)
             (g,) = step.gradients(inner(moved, clean.detach()), [r])
             assert g is not None
-            self._skipped += (~finite(g) & step.valid).sum()
+            step.count_non_finite(g)
             r = self._step(r.detach(), g, step.mask)
         losses = outer(step.logits(r, at=self.perturb, noise=self.noise), clean)
         if step.logs:
@@ -152,7 +151,6 @@ class SMART(Regularizer):
         ratio = self.weight * step.gradient_norm(losses) / step.gradient_norm(step.losses())
         step.record("gradient_ratio", ratio)
         step.record("delta_max", r.abs().max())
-        step.record("non_finite", self._skipped)
         if ratio < WEAK and not self._warned:
             self._warned = True
             rank_zero_warn(
@@ -177,7 +175,7 @@ class SMART(Regularizer):
         momentum(self._teacher, {name: p.detach() for name, p in encoder.named_parameters()}, beta)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"teacher": self._teacher, "non_finite": int(self._skipped)}
+        return {"teacher": self._teacher}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._teacher, self._skipped = dict(state_dict["teacher"]), int(state_dict["non_finite"])
+        self._teacher = dict(state_dict["teacher"])

@@ -9,7 +9,7 @@ Learning*. TPAMI 2018, arXiv 1704.03976.
 with unit vectors over each example's real tokens. Needs no labels. Squared error takes the KL's place in regression.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -50,7 +50,6 @@ class VAT(Regularizer):
         one_of("VAT", noise=(noise, Literal["shared", "fresh"]))
         self.weight, self.epsilon, self.xi, self.steps = weight, epsilon, xi, steps
         self.noise = noise
-        self._skipped: torch.Tensor | int = 0
 
     @property
     def full_precision(self) -> bool:
@@ -67,15 +66,8 @@ class VAT(Regularizer):
             assert slope is not None
             usable = finite(slope)
             d = torch.where(usable[:, None, None], direction(slope, step.mask, "l2", TINY), d)
-            self._skipped += (~usable & step.valid).sum()
+            step.count_non_finite(slope)
         losses = kl(target, step.logits(self.epsilon * d, noise=self.noise))
         if step.logs:
             step.record("gradient_ratio", self.weight * step.gradient_norm(losses) / step.gradient_norm(step.losses()))
-            step.record("non_finite", self._skipped)
         return self.weight * step.mean(losses)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"non_finite": int(self._skipped)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._skipped = int(state_dict["non_finite"])

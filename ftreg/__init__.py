@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ftreg.gradients import deposit as deposit
     from ftreg.methods.fgm import FGM as FGM
     from ftreg.methods.freelb import FreeLB as FreeLB
+    from ftreg.methods.gradual_unfreezing import GradualUnfreezing as GradualUnfreezing
+    from ftreg.methods.head_first import HeadFirst as HeadFirst
+    from ftreg.methods.layer_pooling import LayerPooling as LayerPooling
     from ftreg.methods.mixout import Mixout as Mixout
     from ftreg.methods.pgd import PGD as PGD
     from ftreg.methods.smart import SMART as SMART
@@ -38,6 +41,9 @@ _HOMES = {
     "deposit": "ftreg.gradients",
     "FGM": "ftreg.methods.fgm",
     "FreeLB": "ftreg.methods.freelb",
+    "GradualUnfreezing": "ftreg.methods.gradual_unfreezing",
+    "HeadFirst": "ftreg.methods.head_first",
+    "LayerPooling": "ftreg.methods.layer_pooling",
     "Mixout": "ftreg.methods.mixout",
     "PGD": "ftreg.methods.pgd",
     "SMART": "ftreg.methods.smart",

@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from ftreg.backbone import Backbone, resolve
 from ftreg.errors import UsageError
-from ftreg.noise import stream_seed
+from ftreg.noise import seeded, stream_seed
 from ftreg.packing import Packing, Plan, layer_stack, layers, supported
 
 
@@ -100,6 +100,11 @@ class Encoder(nn.Module):
         """Entries of a hidden state; word embeddings may have fewer."""
         return int(self.model.config.hidden_size)
 
+    @property
+    def depth(self) -> int:
+        """How many layers there are."""
+        return int(self.model.config.num_hidden_layers)
+
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Without dropout, whatever the mode; the mode of every part is back afterwards."""
@@ -129,16 +134,22 @@ class Encoder(nn.Module):
         # The last one has passed the end of the layer stack, and is unpacked already.
         return (*(plan.unpack(state, (shape[0], shape[1])) for state in states[:-1]), states[-1])
 
-    def replace_head(self, head: nn.Module) -> None:
+    def replace_head(self, head: nn.Module, keep_pooler: bool = False) -> None:
         """Let `head` make the logits: of all hidden states, embeddings first, each [batch, tokens, dim], and the mask.
 
-        The plain head and pooler stay in the model, frozen: DDP must not wait for their gradients.
+        The plain head stays in the model, frozen: DDP must not wait for its gradients. So does the pooler, unless the
+        new head uses it.
         """
         pooler = f"model.{self.model.base_model_prefix}.pooler."
         for name, parameter in self.named_parameters():
-            if self.in_head(name) or name.startswith(pooler):
+            if self.in_head(name) or (name.startswith(pooler) and not keep_pooler):
                 parameter.requires_grad_(False)
         self.head = head
+
+    @property
+    def pooler(self) -> nn.Module | None:
+        """The pre-trained part that makes one vector of hidden states [batch, tokens, dim], if there is one."""
+        return getattr(self.model.base_model, "pooler", None)
 
     def linears(self) -> Iterator[tuple[str, nn.Linear]]:
         """Every Linear of the encoder and its head, by the name of its weight."""
@@ -185,7 +196,7 @@ class Encoder(nn.Module):
         inside = {id(parameter) for parameter in module.parameters()}
         names = [name for name, parameter in self.named_parameters() if id(parameter) in inside]
         if self.pristine and not self.pretrained.isdisjoint(names):
-            with _seeded(stream_seed(self.seed, "reinitialise", *names)):
+            with seeded(stream_seed(self.seed, "reinitialise", *names)):
                 for part in module.modules():
                     for parameter in part.parameters(recurse=False):
                         parameter._is_hf_initialized = False  # type: ignore[attr-defined]
@@ -212,14 +223,6 @@ def _shifted(stack: nn.Module, offset: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draw from one seed on the CPU, and leave the global generators as they were."""
-    with torch.random.fork_rng(), torch.device("cpu"):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
 def _quiet() -> Iterator[None]:
     """No report of the head's missing weights, which is plain fine-tuning's usual state; bars on terminals only."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -243,7 +246,7 @@ def _load(
         settings["id2label"] = dict(enumerate(labels))
         settings["label2id"] = {label: index for index, label in enumerate(labels)}
     # Named streams: the head's first weights depend on the seed alone, not on what was drawn before.
-    with _seeded(stream_seed(seed, "init")), _quiet():
+    with seeded(stream_seed(seed, "init")), _quiet():
         try:
             config = AutoConfig.from_pretrained(backbone.path, **settings)
             if not backbone.pretrained:

@@ -191,7 +191,7 @@ class FineTuner(pl.LightningModule):
         mixed: dict[str, Tensor] = {}
         for method in self.methods:
             noise = Noise(self.init_seed, method.name, number)
-            mixed.update(method.mix({**self.weights.real, **mixed}, noise))
+            mixed.update(method.map_weights({**self.weights.real, **mixed}, noise))
         self.weights.put(mixed)
 
     def restore_weights(self) -> None:
@@ -216,7 +216,8 @@ class FineTuner(pl.LightningModule):
             anchors = {n: self.encoder.anchor(n) for n, p in named.items() if p.ndim >= 2 and self.encoder.anchored(n)}
         # A fused optimizer unscales fp16 gradients itself, and Lightning then refuses to clip.
         fused = str(self.trainer.precision) != "16-mixed"
-        optimizer = AdamW(named, anchors, self.lr, self.weight_decay, fused)
+        rates = {name: lr for method in self.methods for name, lr in method.learning_rates(self.encoder).items()}
+        optimizer = AdamW(named, anchors, self.lr, self.weight_decay, fused, rates)
         schedule = get_linear_schedule_with_warmup(optimizer, round(self.warmup * total), total)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -7,6 +7,8 @@ of one optimizer step sees the same weight noise.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +41,14 @@ class Noise:
         generator = torch.Generator(device)
         generator.manual_seed(stream_seed(self.seed, self.method, self.step, *name))
         return generator
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from one seed on the CPU, and leave the global generators as they were."""
+    with torch.random.fork_rng(), torch.device("cpu"):
+        torch.manual_seed(seed)
+        yield
 
 
 def seed_dropout(seed: int, micro_batch: int, rank: int, *stream: Key) -> None:

@@ -36,6 +36,7 @@ class AdamW(torch.optim.AdamW):
         lr: peak learning rate.
         weight_decay: w, per unit of learning rate.
         fused: off where the optimizer's own unscaling would forbid clipping (fp16).
+        rates: other peak learning rates, by name; what has one does not decay.
     """
 
     def __init__(
@@ -45,7 +46,11 @@ class AdamW(torch.optim.AdamW):
         lr: float,
         weight_decay: float,
         fused: bool = True,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
+        rates = rates or {}
+        own = [{"params": [named[name]], "weight_decay": 0.0, "lr": rate} for name, rate in rates.items()]
+        named = {name: p for name, p in named.items() if name not in rates}
         pulled = {name: p for name, p in named.items() if name in anchors and p.ndim >= 2}
         decayed = [p for name, p in named.items() if name not in pulled and p.ndim >= 2]
         kept = [p for p in named.values() if p.ndim < 2]
@@ -53,6 +58,7 @@ class AdamW(torch.optim.AdamW):
             {"params": decayed, "weight_decay": weight_decay},
             {"params": kept, "weight_decay": 0.0},
             {"params": list(pulled.values()), "weight_decay": 0.0, "pull": weight_decay},
+            *own,
         ]
         self._anchors = {p: anchors[name].to(p) for name, p in pulled.items()}
         super().__init__([group for group in groups if group["params"]], lr=lr, fused=fused)

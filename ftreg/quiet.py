@@ -23,7 +23,8 @@ ANSWERED = (
 
 
 def quiet() -> None:
-    """Errors and warnings stay; advertisements, reports on a fresh head and bars outside a terminal go."""
+    """Errors and warnings stay, in one line; advertisements, reports on a fresh head and bars outside a terminal go."""
+    warnings.formatwarning = lambda message, *_, **__: f"ftreg: warning: {' '.join(str(message).split())}\n"
     for message in ANSWERED:
         warnings.filterwarnings("ignore", message)
     for name in ("pytorch_lightning", "lightning_fabric", "huggingface_hub"):

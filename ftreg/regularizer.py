@@ -5,7 +5,7 @@
 | kind                | overrides                        | composes                                        |
 |---------------------|----------------------------------|-------------------------------------------------|
 | S structure, start  | `attach`                         | idempotent; order: load, re-init, head, anchors |
-| M weight map        | `mix`                            | in list order                                   |
+| M weight map        | `map_weights`                    | in list order                                   |
 | O objective         | `objective`, claims OBJECTIVE    | at most one                                     |
 | R penalty           | `penalty`                        | adds up; order plays no part                    |
 | G gradient          | `on_before_optimizer_step`       | Lightning's hook                                |
@@ -72,7 +72,11 @@ class Regularizer(pl.Callback):
         Called once every method has been attached, before a checkpoint is restored; maybe more than once.
         """
 
-    def mix(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
+    def learning_rates(self, encoder: Encoder) -> Mapping[str, float]:
+        """Peak learning rates of parameters that this method has added, by name; they do not decay towards zero."""
+        return {}
+
+    def map_weights(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
         """The weights that the forward passes of this step use.
 
         Args:

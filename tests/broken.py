@@ -32,7 +32,7 @@ class LeavesFrozen(Regularizer):
 class LeavesWeights(Regularizer):
     """Does not put the real weights back after a failure."""
 
-    def mix(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
+    def map_weights(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
         return {name: 0.9 * p for name, p in params.items()}
 
     def on_exception(self, *args: Any) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import combinations
 
-from ftreg import Mixout
+from ftreg import HeadFirst, LayerPooling, Mixout
 from ftreg.testing import CASES
 from ftreg.testing.cases import ACTING
 from ftreg.testing.ranks import Run
@@ -33,9 +33,12 @@ METHODS: dict[str, Run] = {name: Run((case.card,)) for name, case in CASES.items
 ALL_THREE = tuple(CASES[name].card for name in TRIO)
 VARIANTS: dict[str, Run] = {
     "SMART whose β rises": Run((partial(ACTING, beta=0.5, beta_switch=0.5),)),
+    "HeadFirst, then all": Run((partial(HeadFirst, share=0.5), *ALL_THREE), resumed=False),
+    "HIRE": Run((partial(LayerPooling, mix="hire", tokens="attention"),), resumed=False),
 }
 COMBINATIONS: dict[str, Run] = {
     **dict(combined()),
+    "LayerPooling+Mixout+FreeLB+SMART": Run((LayerPooling, *ALL_THREE)),
     "clipped": Run(ALL_THREE, options={"max_grad_norm": 0.01}, resumed=False),
     "permuted": Run(ALL_THREE[::-1], resumed=False),
 }

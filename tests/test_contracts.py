@@ -7,22 +7,58 @@ import re
 import textwrap
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch import Tensor
 
 import ftreg.testing
-from ftreg import SMART
-from ftreg.testing import ALONE, CASES, CONTRACTS, Case, clean, command_line, exported, gradient, null, permutation
+from ftreg import SMART, LayerPooling
+from ftreg.regularizer import Slot
+from ftreg.step import Step
+from ftreg.testing import (
+    ALONE,
+    CASES,
+    CONTRACTS,
+    Case,
+    clean,
+    command_line,
+    exported,
+    gradient,
+    null,
+    permutation,
+    reloading,
+)
 from ftreg.testing.cases import ACTING
 from tests import broken, toys
 
 README = Path(__file__).parent.parent / "README.md"
 
 
+class StructureAndMore(toys.MeanHead):
+    """Another head, and a penalty that no null settings switch off."""
+
+    def penalty(self, step: Step) -> Tensor:
+        return step.mean(step.logits().square().sum(1))
+
+
+class RecordsOtherOptions(LayerPooling):
+    """Is built again as another method than it was."""
+
+    def options(self) -> dict[str, Any]:
+        return super().options() | {"mix": "sum"}
+
+
 def test_every_exported_method_has_a_row():
     assert set(CASES) == set(exported())
     for name, case in CASES.items():
-        assert type(case.card()) is type(case.null()) is exported()[name]
+        assert {type(build()) for build in (case.card, case.null) if build} == {exported()[name]}
+
+
+def test_only_another_head_excuses_from_null_settings():
+    assert {name for name, case in CASES.items() if case.null is None} == {
+        name for name, case in CASES.items() if Slot.POOLER in case.card().claims
+    }
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -40,6 +76,8 @@ def test_either_half_of_smart_acts(half: dict[str, float], tmp_path: Path):
     ("contract", "case", "complaint"),
     [
         (null, Case(toys.Jitter, null=toys.Jitter), "Jitter at its null settings ends .* away from plain"),
+        (null, Case(broken.Idle), "Idle has no null settings, but leaves the network as it is"),
+        (null, Case(StructureAndMore), "StructureAndMore ends .* away from plain fine-tuning of the network that it"),
         (gradient, Case(broken.Idle, null=broken.Idle), r"Idle changes the gradient by 0\.0e\+00"),
         # The published ε under one dropout mask: what a test of the loss alone would not notice.
         (
@@ -51,6 +89,7 @@ def test_either_half_of_smart_acts(half: dict[str, float], tmp_path: Path):
         (clean, Case(broken.LeavesFrozen, null=broken.Idle), "after a fit, parameter encoder.model.classifier.bias"),
         (clean, Case(broken.LeavesWeights, null=broken.Idle), "after a failure in pass 0, .*parameter"),
         (permutation, Case(broken.KnowsItsPlace, null=broken.Idle), "KnowsItsPlace, .* in reversed order the fit ends"),
+        (reloading, Case(partial(RecordsOtherOptions, mix="mean")), "RecordsOtherOptions: loaded .* predictions are"),
         (command_line, Case(broken.LosesOption, null=broken.Idle), r"LosesOption: result\.json has .*'weight': 4\.0"),
     ],
     ids=lambda value: value if isinstance(value, str) else getattr(value, "__name__", ""),

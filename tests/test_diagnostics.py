@@ -12,8 +12,9 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from ftreg import FineTuner, Mixout
-from ftreg.diagnostics import Diagnostics, group
+from ftreg.diagnostics import Diagnostics
 from ftreg.encoder import Encoder
+from ftreg.groups import group
 from tests import toys
 from tests.models import ARCHITECTURES, checkpoint
 from tests.pipeline import RandomRows, difference, every_step, fit, state

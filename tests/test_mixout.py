@@ -98,7 +98,7 @@ def test_a_whole_network_equals_mixing_linears(tmp_path: Path, published: bool):
             mixed += 1
     assert mixed == 13  # six in each of two layers, and the pooler
     weights = Weights(encoder)
-    weights.put(method.mix(weights.real, noise))
+    weights.put(method.map_weights(weights.real, noise))
     losses, gradients = [], []
     for model, params in ((encoder, [*weights.real.values()]), (theirs, [*theirs.parameters()])):
         logits = model(model.embed(inputs["input_ids"]), inputs["attention_mask"], None, inputs["lengths"])
@@ -117,7 +117,7 @@ def test_masks_follow_seed_step_and_name_only(tmp_path: Path):
     method.remember(encoder)
 
     def mixed(seed: int, step: int):
-        return method.mix(real, Noise(seed, method.name, step))
+        return method.map_weights(real, Noise(seed, method.name, step))
 
     first, again = mixed(0, 0), mixed(0, 0)
     name, other = [*first][:2]
@@ -167,7 +167,7 @@ def test_only_trainable_pre_trained_linears_are_mixed(tmp_path: Path):
     method.remember(encoder)
     encoder.reinitialise(encoder.model.bert.encoder.layer[1].output)  # by a method listed later
     started(method, encoder)
-    names = {*method.mix(dict(encoder.named_parameters()), Noise(0, "Mixout", 0))}
+    names = {*method.map_weights(dict(encoder.named_parameters()), Noise(0, "Mixout", 0))}
     layer = "model.bert.encoder.layer.1."
     assert names == {
         *(f"{layer}attention.self.{part}.weight" for part in ("query", "key", "value")),
@@ -183,7 +183,7 @@ def test_the_head_is_mixed_only_on_request(tmp_path: Path):
     method = started(Mixout(p=1.0, include_head=True), encoder)
     with torch.no_grad():
         encoder.model.classifier.weight.add_(1)
-    mixed = method.mix(dict(encoder.named_parameters()), Noise(0, "Mixout", 0))
+    mixed = method.map_weights(dict(encoder.named_parameters()), Noise(0, "Mixout", 0))
     assert torch.equal(mixed["model.classifier.weight"], start)
     assert "model.classifier.weight" not in Mixout()._anchors
 
@@ -217,7 +217,7 @@ def test_another_anchor(tmp_path: Path):
         other.get_parameter(name).add_(1)
     other.model.save_pretrained(tmp_path / "c")
     method = started(Mixout(p=1.0, anchor=str(tmp_path / "c")), encoder)
-    mixed = method.mix(dict(encoder.named_parameters()), Noise(0, "Mixout", 0))
+    mixed = method.map_weights(dict(encoder.named_parameters()), Noise(0, "Mixout", 0))
     assert torch.equal(mixed[name], other.get_parameter(name))
     with pytest.raises(UsageError, match="of shape"):
         Mixout(anchor=checkpoint(tmp_path / "d", "bert", intermediate_size=24)).remember(encoder)

@@ -70,7 +70,7 @@ class Jitter2(Jitter):
 class Shrink(Regularizer):
     """M: every matrix times a random factor."""
 
-    def mix(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
+    def map_weights(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
         factors = {n: 1 - 0.1 * torch.rand((), generator=noise.generator(n)) for n, p in params.items() if p.ndim == 2}
         return {name: params[name] * factor.to(params[name].dtype) for name, factor in factors.items()}
 
@@ -156,7 +156,7 @@ class DoNothing(Regularizer):
     def attach(self, encoder: Encoder) -> None:
         torch.rand(3)
 
-    def mix(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
+    def map_weights(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
         torch.rand(3)
         return {}
 

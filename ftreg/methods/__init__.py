@@ -2,6 +2,9 @@
 
 from ftreg.methods.fgm import FGM as FGM
 from ftreg.methods.freelb import FreeLB as FreeLB
+from ftreg.methods.gradual_unfreezing import GradualUnfreezing as GradualUnfreezing
+from ftreg.methods.head_first import HeadFirst as HeadFirst
+from ftreg.methods.layer_pooling import LayerPooling as LayerPooling
 from ftreg.methods.mixout import Mixout as Mixout
 from ftreg.methods.pgd import PGD as PGD
 from ftreg.methods.smart import SMART as SMART

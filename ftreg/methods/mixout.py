@@ -93,7 +93,7 @@ class Mixout(Regularizer):
             self._dropouts[dropout] = dropout.p
             dropout.p = 0.0
 
-    def mix(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
+    def map_weights(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
         if self.p == 0:
             return {}
         mixed = {}

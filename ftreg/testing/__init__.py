@@ -10,6 +10,7 @@ A test file for the README's `EmbeddingNoise`, in a `mine.py` beside it:
         contract(Case(mine.EmbeddingNoise, null=functools.partial(mine.EmbeddingNoise, weight=0.0)), tmp_path)
 
 It takes half a minute on a CPU, most of it for two ranks to start and to fit. Nothing is downloaded.
+A method that puts another head on the network has no null settings: leave them out.
 """
 
 from ftreg.testing.cases import CASES as CASES
@@ -21,9 +22,10 @@ from ftreg.testing.contracts import command_line as command_line
 from ftreg.testing.contracts import gradient as gradient
 from ftreg.testing.contracts import null as null
 from ftreg.testing.contracts import permutation as permutation
+from ftreg.testing.contracts import reloading as reloading
 from ftreg.testing.ranks import sharding_and_resuming as sharding_and_resuming
 
-ALONE = (null, gradient, clean, permutation, command_line)
+ALONE = (null, gradient, clean, permutation, reloading, command_line)
 """The contracts that one process is enough for."""
 CONTRACTS = (*ALONE, sharding_and_resuming)
 """Each is called with a `Case` and an empty folder, and raises AssertionError if the promise is broken."""

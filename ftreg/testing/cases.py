@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import ftreg.methods
-from ftreg.methods import FGM, PGD, SMART, VAT, FreeLB, Mixout
+from ftreg.methods import FGM, PGD, SMART, VAT, FreeLB, GradualUnfreezing, HeadFirst, LayerPooling, Mixout
 from ftreg.regularizer import Regularizer
 
 Method = Callable[[], Regularizer]
@@ -19,11 +19,12 @@ class Case:
 
     Args:
         card: those of its card, at which it acts.
-        null: those at which it is plain fine-tuning, bit for bit.
+        null: those at which it is plain fine-tuning, bit for bit. None for a method that puts another head on
+            the network: its parameters are not the plain model's, so no setting is. `null` says what then holds.
     """
 
     card: Method
-    null: Method
+    null: Method | None = None
 
 
 ACTING = partial(SMART, noise="shared", epsilon=1e-2, step_size=1.0, sigma=1e-3)
@@ -32,6 +33,10 @@ ACTING = partial(SMART, noise="shared", epsilon=1e-2, step_size=1.0, sigma=1e-3)
 CASES: dict[str, Case] = {
     "FGM": Case(FGM, null=partial(FGM, weight=0.0)),
     "FreeLB": Case(FreeLB, null=partial(FreeLB, steps=1, init=0.0)),
+    # Frozen for so long that the contracts' few steps see it.
+    "GradualUnfreezing": Case(partial(GradualUnfreezing, share=1.0), null=partial(GradualUnfreezing, share=0.0)),
+    "HeadFirst": Case(partial(HeadFirst, share=0.9), null=partial(HeadFirst, share=0.0)),
+    "LayerPooling": Case(LayerPooling),
     "Mixout": Case(Mixout, null=partial(Mixout, p=0.0)),
     "PGD": Case(PGD, null=partial(PGD, steps=0, init=0.0)),
     "SMART": Case(ACTING, null=partial(SMART, weight=0.0, mu=0.0)),
@@ -50,11 +55,11 @@ def exported() -> dict[str, type[Regularizer]]:
 
 
 def companions(method: Regularizer) -> list[Regularizer]:
-    """Mixout, FreeLB and SMART at their cards' settings, but for those of a kind with `method`.
+    """Mixout, FreeLB, SMART and LayerPooling at their cards' settings, but for those of a kind with `method`.
 
     Of a kind are a method and itself, two owners of a slot, and two weight maps, which compose in list order.
     """
-    others = [CASES[name].card() for name in ("Mixout", "FreeLB", "SMART")]
+    others = [CASES[name].card() for name in ("Mixout", "FreeLB", "SMART", "LayerPooling")]
     return [
         other
         for other in others
@@ -63,4 +68,4 @@ def companions(method: Regularizer) -> list[Regularizer]:
 
 
 def _maps(method: Regularizer) -> bool:
-    return type(method).mix is not Regularizer.mix
+    return type(method).map_weights is not Regularizer.map_weights

@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from ftreg.__main__ import main
 from ftreg.encoder import Encoder
 from ftreg.finetuner import FineTuner
+from ftreg.regularizer import Regularizer
 from ftreg.step import Moment, Step
+from ftreg.structure import structural
 from ftreg.testing.cases import Case, companions
 from ftreg.testing.encoders import checkpoint
-from ftreg.testing.fits import difference, fit, state
+from ftreg.testing.fits import EVALUATED, difference, fit, random_rows, state
 from ftreg.weights import Weights
 
 EFFECT = 1e-3
@@ -30,21 +32,31 @@ LATE = 4
 
 
 def null(case: Case, folder: Path) -> None:
-    """At its null settings the method is plain fine-tuning, bit for bit, with dropout on; also under autocast."""
+    """At its null settings the method is plain fine-tuning, bit for bit, with dropout on; also under autocast.
+
+    A method without them is plain fine-tuning of the network that it makes: a fit with its structure and learning
+    rates alone, and none of its other parts, ends in the same bits.
+    """
     backbone = checkpoint(folder / "encoder", "bert")
+    build, name = case.null or case.card, case.card().name
+    if case.null is None:
+        require(structural(build()), f"{name} has no null settings, but leaves the network as it is")
+        where, other = name, "plain fine-tuning of the network that it makes"
+    else:
+        where, other = f"{name} at its null settings", "plain fine-tuning"
     kinds: list[dict[str, Any]] = [{}, {"precision": "bf16-mixed", "max_steps": 2}]
     for options in kinds:
-        plain, method = state(fit(backbone, **options)), case.null()
-        found = state(fit(backbone, [method], **options))
-        gap = difference(plain, {name: tensor for name, tensor in found.items() if name in plain})
-        where = f"{method.name} at its null settings ends {gap:.1e} away from plain fine-tuning"
-        require(gap == 0, f"{where} {options or ''}")
+        plain = state(fit(backbone, [] if case.null else [_Structure(build())], **options))
+        found = state(fit(backbone, [build()], **options))
+        gap = difference(plain, {key: tensor for key, tensor in found.items() if key in plain})
+        require(gap == 0, f"{where} ends {gap:.1e} away from {other} {options or ''}")
 
 
 def gradient(case: Case, folder: Path) -> None:
     """At its card's settings the method changes the gradient of one step by 1e-3 of its norm or more.
 
-    Measured at the same weights, batch and dropout masks, at a step after the first.
+    Measured against the plain model at the same weights, batch and dropout masks, at a step after the first; over the
+    parameters that are trainable in both, so without the heads where the method has one of its own.
     """
     method, probe = case.card(), _Probe()
     fit(checkpoint(folder / "encoder", "bert"), [method, probe], max_steps=LATE + 1)
@@ -62,9 +74,11 @@ def clean(case: Case, folder: Path) -> None:
     plain = FineTuner(backbone)
     plain.configure_model()
     case.card().attach(plain.encoder)
+    _logits(plain)  # transformers puts hooks of its own on the layers at the first pass that asks for hidden states
     expected = _footprint(plain)
     count = _Fail(None)
     endings: list[tuple[str, FineTuner]] = [("a fit", fit(backbone, [case.card(), count], max_steps=1))]
+    require(count.passes > 0, f"{case.card().name}: a step in which the encoder is not run")
     for point in [*range(count.passes), "backward"]:
         model = FineTuner(backbone)
         try:
@@ -85,6 +99,17 @@ def permutation(case: Case, folder: Path) -> None:
     one, other = [case.card(), *companions(case.card())], [case.card(), *companions(case.card())][::-1]
     gap = difference(state(fit(backbone, one)), state(fit(backbone, other)))
     require(gap < 1e-12, f"{', '.join(m.name for m in one)}: in reversed order the fit ends {gap:.1e} away")
+
+
+def reloading(case: Case, folder: Path) -> None:
+    """A checkpoint, loaded without a trainer, is the fitted network and makes the same predictions, bit for bit."""
+    backbone = checkpoint(folder / "encoder", "bert")
+    fitted = fit(backbone, [case.card()], precision="32-true", max_steps=2)
+    fitted.trainer.save_checkpoint(folder / "kept.ckpt")
+    loaded = FineTuner.load_from_checkpoint(folder / "kept.ckpt", weights_only=True)
+    first, again = (model.state_dict() | {"logits": _logits(model.eval())} for model in (fitted, loaded))
+    gap = difference(first, again)
+    require(gap == 0, f"{case.card().name}: loaded from its checkpoint, weights or predictions are {gap:.1e} away")
 
 
 def command_line(case: Case, folder: Path) -> None:
@@ -126,8 +151,21 @@ def require(kept: bool, message: str) -> None:
         raise AssertionError(message)
 
 
+class _Structure(Regularizer):
+    """The network that a method makes and its learning rates, without the method's other parts."""
+
+    def __init__(self, method: Regularizer) -> None:
+        self.method = method
+
+    def attach(self, encoder: Encoder) -> None:
+        self.method.attach(encoder)
+
+    def learning_rates(self, encoder: Encoder) -> Mapping[str, float]:
+        return self.method.learning_rates(encoder)
+
+
 class _Probe(pl.Callback):
-    """Takes a step's gradient with the methods and, at the same weights, the plain one."""
+    """Takes a step's gradient with the methods and, at the same weights, the plain model's."""
 
     def __init__(self) -> None:
         self._plain: dict[str, Tensor] = {}
@@ -138,7 +176,9 @@ class _Probe(pl.Callback):
     ) -> None:
         if trainer.global_step == LATE:
             encoder, seed = _encoder(pl_module), int(pl_module.hparams["init_seed"])
-            step = Step(batch, encoder, Weights(encoder), lambda: None, Moment(seed, LATE, LATE))
+            plain = Encoder(encoder.backbone, encoder.labels).to(next(encoder.parameters()))
+            plain.load_state_dict(encoder.state_dict(), strict=False)
+            step = Step(batch, plain, Weights(plain), lambda: None, Moment(seed, LATE, LATE))
             found = torch.autograd.grad(step.loss(), [*step.params.values()], materialize_grads=True)
             self._plain = dict(zip(step.params, found, strict=True))
 
@@ -146,16 +186,15 @@ class _Probe(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         if trainer.global_step == LATE:
-            named = _encoder(pl_module).named_parameters()
-            self._found = {name: p.grad.clone() for name, p in named if p.grad is not None}
+            named = [(name, p) for name, p in _encoder(pl_module).named_parameters() if p.requires_grad]
+            self._found = {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in named}
 
     def change(self) -> float:
-        """‖found − plain‖ / ‖plain‖, over all parameters."""
-        names = self._plain.keys() | self._found.keys()
-        zero = torch.zeros(())
-        gaps = [self._found.get(name, zero) - self._plain.get(name, zero) for name in names]
+        """‖found − plain‖ / ‖plain‖, over the parameters that are trainable in both."""
+        names = self._plain.keys() & self._found.keys()
+        gaps = [self._found[name] - self._plain[name] for name in names]
         norm = torch.nn.utils.get_total_norm
-        return float(norm(gaps) / norm(self._plain.values()))
+        return float(norm(gaps) / norm([self._plain[name] for name in names]))
 
 
 class _OnPurpose(Exception):
@@ -169,15 +208,16 @@ class _Fail(pl.Callback):
         self.point, self.passes = point, 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Not a hook: those are what is looked for afterwards.
-        self._model = _encoder(pl_module).model
+        # Not a hook: those are what is looked for afterwards. Of the base model, which any head runs on.
+        self._model = _encoder(pl_module).model.base_model
         forward = self._model.forward
 
         def counted(*args: Any, **kwargs: Any) -> Any:
+            out = forward(*args, **kwargs)
             if self.point == self.passes:
                 raise _OnPurpose
             self.passes += 1
-            return forward(*args, **kwargs)
+            return out
 
         self._model.forward = counted
 
@@ -200,6 +240,14 @@ def _encoder(module: pl.LightningModule) -> Encoder:
     encoder = module.encoder
     assert isinstance(encoder, Encoder)
     return encoder
+
+
+def _logits(model: FineTuner) -> Tensor:
+    """What it says of some rows."""
+    batch: Any = random_rows("dev", EVALUATED).collate(torch.arange(EVALUATED), torch.ones(EVALUATED).bool())
+    with torch.no_grad():
+        out: Tensor = model(batch)
+    return out
 
 
 def _footprint(model: FineTuner) -> dict[str, Any]:

@@ -143,7 +143,9 @@ PRESETS = sorted(
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: str(path.relative_to(ROOT / "experiments")))
 def test_every_method_file_takes_a_step(preset: Path, tmp_path: Path) -> None:
     quick = ["--config", str(ROOT / "experiments" / "quickstart.yaml"), "--config", str(preset)]
-    found = fit(tmp_path, *BASE, *quick, *SHORT, "--trainer.max_steps=1", "--data.train_subset=16")
+    # The tiny encoder has too few layers for a preset that counts them.
+    encoder = ["--model.backbone=demo"] if "layers" in declared(preset) else []
+    found = fit(tmp_path, *BASE, *quick, *SHORT, "--trainer.max_steps=1", "--data.train_subset=16", *encoder)
     (method,) = found["methods"]
     assert all(method["options"][name] == value for name, value in declared(preset).items())
 

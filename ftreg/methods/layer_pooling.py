@@ -1,0 +1,172 @@
+"""LayerPooling: the head reads several layers of the encoder in place of the last one alone.
+
+Lower layers know more of syntax, middle ones transfer best (Rogers, Kovaleva, Rumshisky, TACL 2020). With h_k the
+hidden states after layer k (h_0: the embeddings' output), t the pooling of a layer's tokens and m the mix of layers:
+
+    logits = W dropout(m(t(h_{k_1}), …, t(h_{k_n}))) + b
+
+Tokens are pooled first and layers mixed after: `cls` and `mean` keep n vectors an example for the backward. What the
+mix learns is its own parameter group, with a higher learning rate and no decay: at an encoder's 2e-5 a softmax over
+layers never leaves uniform. The papers are named in `ftreg.pooling`, one module a mix.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from ftreg import plots
+from ftreg.checks import at_least, one_of, within
+from ftreg.encoder import Encoder
+from ftreg.errors import UsageError
+from ftreg.noise import seeded, stream_seed
+from ftreg.packing import layers as layers_of
+from ftreg.pooling import (
+    HIRE,
+    LSTM,
+    Combine,
+    Head,
+    LayerAttention,
+    ScalarMix,
+    SqueezeExcitation,
+    TokenPooling,
+    Tokens,
+    select,
+)
+from ftreg.regularizer import Regularizer, Slot
+
+Mix = Literal[
+    "last", "second_to_last", "concat", "sum", "mean", "scalar", "attention", "lstm", "squeeze", "squeeze_last", "hire"
+]
+
+
+class LayerPooling(Regularizer):
+    """A head on several layers.
+
+    Args:
+        mix: `last`, `second_to_last`, `concat`, `sum`, `mean` (BERT's feature-based variants); `scalar` (ELMo; UDify
+            with `layer_dropout`); `attention` or `lstm` over layers (Song et al.); `squeeze` (SesameBERT) or
+            `squeeze_last`, as its released code; `hire` (HIRE).
+        tokens: `cls`, `mean`, `max`, `attention`, or `pooler`, the pre-trained one.
+        layers: None for all, k for the last k, or a list of numbers: from 1 at the bottom, −1 at the top; 0 is the
+            embeddings' output.
+        hidden: size of what `attention`, `lstm` and the GRU of `hire` make.
+        layer_norm: of `scalar`: normalise each layer first.
+        layer_dropout: of `scalar`: the probability of leaving a layer out, in training.
+        lr: peak learning rate of the mix's and the token attention's parameters.
+
+    Raises:
+        UsageError: an option is out of range, a layer does not exist, or the model has no pre-trained pooler.
+    """
+
+    papers: ClassVar[tuple[str, ...]] = ("devlin2019bert",)
+    claims: ClassVar[frozenset[Slot]] = frozenset({Slot.POOLER})
+
+    def __init__(
+        self,
+        mix: Mix = "scalar",
+        tokens: Tokens = "cls",
+        layers: list[int] | int | None = None,
+        hidden: int = 128,
+        layer_norm: bool = False,
+        layer_dropout: float = 0.0,
+        lr: float = 1e-3,
+    ) -> None:
+        one_of("LayerPooling", mix=(mix, Mix), tokens=(tokens, Tokens))
+        at_least("LayerPooling", 1, hidden=hidden)
+        at_least("LayerPooling", 0, lr=lr)
+        within("LayerPooling", 0, 1, layer_dropout=layer_dropout)
+        if layer_norm and tokens in ("attention", "pooler"):
+            raise UsageError(
+                f"LayerPooling.layer_norm does not go with tokens={tokens}, which is not linear in a layer"
+            )
+        self.mix: Mix = mix
+        self.tokens: Tokens = tokens
+        self.layers, self.hidden, self.lr = layers, hidden, lr
+        self.layer_norm, self.layer_dropout = layer_norm, layer_dropout
+        self._history: dict[int, dict[int, float]] = {}
+
+    def attach(self, encoder: Encoder) -> None:
+        if encoder.head is not None:
+            return
+        pooler = encoder.pooler if self.tokens == "pooler" else None
+        if self.tokens == "pooler" and pooler is None:
+            model = type(encoder.model).__name__
+            raise UsageError(f"LayerPooling.tokens is pooler: {model} has no pre-trained one; use cls or mean")
+        numbers = self.numbers(encoder.depth)
+        with seeded(stream_seed(encoder.seed, self.name)):
+            tokens = TokenPooling(self.tokens, encoder.hidden_size, pooler)
+            mix = self._mix(len(numbers), encoder.hidden_size)
+            head = Head(numbers, tokens, mix, encoder.model.config)
+        encoder.replace_head(head, keep_pooler=pooler is not None)
+        for layer in layers_of(encoder.model)[max(numbers) :]:
+            # Nothing reads them, and DDP must not wait for their gradients.
+            layer.requires_grad_(False)
+
+    def learning_rates(self, encoder: Encoder) -> Mapping[str, float]:
+        named = encoder.named_parameters()
+        return {name: self.lr for name, _ in named if name.startswith(("head.mix.", "head.tokens."))}
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        # Before a checkpoint's history is restored.
+        if stage == "fit":
+            self._history = {}
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        every = int(trainer.log_every_n_steps)  # type: ignore[attr-defined]
+        weights = self.weights(pl_module.encoder)  # type: ignore[arg-type]
+        step = trainer.global_step
+        # Once a step, by the micro-batch that completed it: those that follow see the same number.
+        if weights and step and every > 0 and step % every == 0 and step not in self._history:
+            means = {n: trainer.strategy.reduce(w, reduce_op="mean") for n, w in weights.items()}
+            self._history[step] = {number: float(torch.as_tensor(w)) for number, w in means.items()}
+            pl_module.log_dict({f"layer_weight/{n:02d}": w for n, w in self._history[step].items()}, batch_size=1)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        folder = trainer.log_dir if trainer.loggers else None  # every rank must ask
+        if folder and self._history and trainer.is_global_zero:
+            layers = next(iter(self._history.values()))
+            weights = {number: [at[number] for at in self._history.values()] for number in layers}
+            plots.layer_weights(Path(folder) / "layer_weights.png", [*self._history], weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self._history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._history = dict(state_dict["history"])
+
+    def weights(self, encoder: Encoder) -> dict[int, Tensor]:
+        """Each layer's weight by its number, none for some mixes; of the latest pass, where it depends on the input."""
+        head = encoder.head
+        assert isinstance(head, Head)
+        found = getattr(head.mix, "weights", None)
+        return {} if found is None else dict(zip(head.numbers, found.unbind(), strict=True))
+
+    def numbers(self, depth: int) -> list[int]:
+        """The layers that are read, lowest first, of an encoder with `depth` of them.
+
+        Raises:
+            UsageError: a layer does not exist, is named twice, or there are too few for the mix.
+        """
+        found = select(self.layers, depth)
+        if self.mix == "second_to_last" and len(found) < 2:
+            raise UsageError("LayerPooling.mix is second_to_last, which needs two layers or more")
+        return found
+
+    def _mix(self, layers: int, dim: int) -> nn.Module:
+        match self.mix:
+            case "scalar":
+                return ScalarMix(layers, dim, self.layer_norm, self.layer_dropout)
+            case "attention":
+                return LayerAttention(dim, self.hidden)
+            case "lstm":
+                return LSTM(dim, self.hidden)
+            case "squeeze" | "squeeze_last":
+                return SqueezeExcitation(layers, dim, last_only=self.mix == "squeeze_last")
+            case "hire":
+                return HIRE(dim, self.hidden)
+            case "last" | "second_to_last" | "concat" | "sum" | "mean":
+                return Combine(self.mix, layers, dim)

@@ -2,6 +2,8 @@
 
 import doctest
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,10 @@ ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("card", sorted((ROOT / "experiments").glob("*/README.md")), ids=lambda path: path.parent.name)
+CARDS = [path for path in sorted((ROOT / "experiments").glob("*/README.md")) if path.parent.name != "results"]
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda path: path.parent.name)
 def test_cards(card: Path):
     found = doctest.testfile(str(card), module_relative=False)
     assert found.failed == 0
@@ -39,3 +44,12 @@ def test_readme_method_of_ones_own():
     method = names["EmbeddingNoise"](weight=1.0)  # type: ignore[operator]
     fit(backbone_path("tiny"), [method], precision="32-true", max_steps=1)
     assert method.options() == {"weight": 1.0, "scale": 0.01}
+
+
+@pytest.mark.parametrize(
+    "records", sorted((ROOT / "experiments" / "results").glob("*.jsonl")), ids=lambda path: path.stem
+)
+def test_tables_of_results_are_of_their_records(records: Path):
+    script = ROOT / "experiments" / "results" / "table.py"
+    shown = subprocess.run([sys.executable, script, "show", records], check=True, capture_output=True, text=True).stdout
+    assert shown.strip() in (ROOT / "experiments" / "results" / "README.md").read_text()

@@ -1,5 +1,6 @@
 """Methods in a checkpoint: which ones changed the network, so that it can be rebuilt without a trainer."""
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,9 +9,10 @@ from ftreg.regularizer import Regularizer
 
 
 def subclasses(cls: type[Regularizer] = Regularizer) -> Iterator[type[Regularizer]]:
-    """Every method that has been imported."""
+    """Every method that has been imported, but for abstract ones."""
     for child in cls.__subclasses__():
-        yield child
+        if not inspect.isabstract(child):
+            yield child
         yield from subclasses(child)
 
 

@@ -13,6 +13,7 @@ from ftreg.groups import group
 from ftreg.methods.gradual_unfreezing import GradualUnfreezing
 from ftreg.methods.head_first import HeadFirst
 from ftreg.regularizer import check_claims
+from ftreg.structure import subclasses
 from tests.models import ARCHITECTURES, checkpoint
 from tests.pipeline import difference, fit, state
 
@@ -129,3 +130,9 @@ def test_one_of_them_decides():
 def test_the_share_is_checked(method: type):
     with pytest.raises(UsageError, match=rf"{method.__name__}\.share is 1\.5; it must lie between 0 and 1"):
         method(share=1.5)
+
+
+def test_what_they_share_is_no_method_to_choose():
+    names = {cls.__name__ for cls in subclasses()}
+    assert {"HeadFirst", "GradualUnfreezing"} <= names
+    assert "Freezing" not in names

@@ -140,7 +140,8 @@ class FineTuner(pl.LightningModule):
         moment = Moment(self.init_seed, at.global_step, micro_batch, at.global_rank)
         step = self._step(batch, moment)
         terms = self._terms(step)
-        self._window.add(terms, lambda: self._repeat(batch, moment))
+        if self.stop_when_diverged:
+            self._window.add(terms, lambda: self._repeat(batch, moment))
         loss = torch.stack([*terms.values()]).sum() if len(terms) > 1 else next(iter(terms.values()))
         if step.logs:
             logged = terms | step.diagnostics

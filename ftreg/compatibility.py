@@ -8,6 +8,9 @@ from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelP
 from ftreg.errors import UsageError
 from ftreg.regularizer import Regularizer, check_claims
 
+SPLITTING = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
+"""Strategies that split parameters over ranks, each of which then sees parts."""
+
 
 def check(methods: Sequence[Regularizer], trainer: pl.Trainer) -> None:
     """Refuse methods that cannot work together, or not with the trainer's strategy or precision.
@@ -17,7 +20,7 @@ def check(methods: Sequence[Regularizer], trainer: pl.Trainer) -> None:
         UsageError: the strategy splits parameters over ranks, or the precision rounds away what a method measures.
     """
     check_claims(methods)
-    if methods and isinstance(trainer.strategy, (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)):
+    if methods and isinstance(trainer.strategy, SPLITTING):
         raise UsageError(
             f"{', '.join(m.name for m in methods)}: not under {type(trainer.strategy).__name__}, "
             f"which splits parameters over ranks; use trainer.strategy=ddp"

@@ -8,10 +8,10 @@ from collections import defaultdict
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
+from ftreg.compatibility import SPLITTING
 from ftreg.encoder import Encoder
 from ftreg.groups import group
 
@@ -85,7 +85,7 @@ def _encoder(pl_module: pl.LightningModule) -> Encoder:
 
 
 def _split(trainer: pl.Trainer) -> bool:
-    return isinstance(trainer.strategy, (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy))
+    return isinstance(trainer.strategy, SPLITTING)
 
 
 def _start(encoder: Encoder, name: str) -> Tensor:

@@ -89,12 +89,9 @@ def _split(trainer: pl.Trainer) -> bool:
 
 
 def _start(encoder: Encoder, name: str) -> Tensor:
-    """θ₀, in host memory."""
-    parameter = encoder.get_parameter(name)
-    if encoder.pristine and parameter.device.type != "cpu":
-        # The encoder's own anchor would be a second copy on the GPU.
-        return parameter.detach().cpu()
-    return encoder.anchor(name)
+    """θ₀, in host memory: a second copy on a GPU would cost what the method under test may need."""
+    anchor = encoder.anchor(name, keep=encoder.get_parameter(name).device.type == "cpu")
+    return anchor.cpu()
 
 
 def _square(x: Tensor) -> float:

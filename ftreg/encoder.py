@@ -4,7 +4,6 @@ Plain means the architecture's own sequence-classification model and head, uncha
 puts a head of its own in `head`.
 """
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
@@ -13,12 +12,10 @@ import torch
 import torch._functorch.config as functorch_config
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
-from transformers.utils import logging
 
-from ftreg.backbone import Backbone, resolve
 from ftreg.errors import UsageError
 from ftreg.noise import seeded, stream_seed
+from ftreg.loading import pretrained
 from ftreg.packing import Packing, Plan, layer_stack, layers, supported
 
 
@@ -51,7 +48,9 @@ class Encoder(nn.Module):
         self.labels = tuple(labels)
         self.seed = seed
         self.head: nn.Module | None = None
-        self.model, self.pretrained = _load(resolve(backbone), backbone, labels, seed, attention)
+        self.parts = nn.ModuleDict()
+        """What methods have added, by their names: it is saved, trained and counted as the head is."""
+        self.model, self.pretrained = pretrained(backbone, labels, seed, attention)
         self.packing = Packing(self.model) if packing and supported(self.model) else None
         self.pristine = True
         self._anchors: dict[str, Tensor] = {}
@@ -81,12 +80,7 @@ class Encoder(nn.Module):
             lengths: the real tokens per example, known on the host; packing needs them.
             offset: added to the output of the embeddings module, which is what the first layer takes.
         """
-        inputs: dict[str, Any] = {"inputs_embeds": embeds, "attention_mask": mask}
-        if token_types is not None:
-            inputs["token_type_ids"] = token_types
-        plan = Plan(lengths, embeds.device) if self.packing and lengths else None
-        if self.packing:
-            self.packing.plan = plan if plan and plan.rows < len(embeds) else None
+        inputs = self._inputs(embeds, mask, token_types, lengths)
         with _shifted(layer_stack(self.model), offset) if offset is not None else nullcontext():
             if self.head is None:
                 logits = self.model(**inputs).logits
@@ -94,6 +88,30 @@ class Encoder(nn.Module):
                 logits = self.head(self._hidden_states(inputs, tuple(mask.shape)), mask)
         assert isinstance(logits, Tensor)
         return logits
+
+    def read(
+        self,
+        embeds: Float[Tensor, "batch tokens dim"],
+        mask: Int[Tensor, "batch tokens"],
+        token_types: Int[Tensor, "batch tokens"] | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> tuple[Float[Tensor, "batch tokens hidden"], Float[Tensor, "batch classes"]]:
+        """The last hidden states and the plain head's logits, in one pass; arguments as of `forward`."""
+        out = self.model(**self._inputs(embeds, mask, token_types, lengths), output_hidden_states=True)
+        # The last one has passed the end of the layer stack, and is unpacked already.
+        return out.hidden_states[-1], out.logits
+
+    def _inputs(
+        self, embeds: Tensor, mask: Tensor, token_types: Tensor | None, lengths: Sequence[int] | None
+    ) -> dict[str, Any]:
+        """What the model is called with, once packing knows how this batch is laid out."""
+        inputs: dict[str, Any] = {"inputs_embeds": embeds, "attention_mask": mask}
+        if token_types is not None:
+            inputs["token_type_ids"] = token_types
+        plan = Plan(lengths, embeds.device) if self.packing and lengths else None
+        if self.packing:
+            self.packing.plan = plan if plan and plan.rows < len(embeds) else None
+        return inputs
 
     @property
     def hidden_size(self) -> int:
@@ -131,7 +149,6 @@ class Encoder(nn.Module):
         plan = self.packing.plan if self.packing else None
         if plan is None:
             return tuple(states)
-        # The last one has passed the end of the layer stack, and is unpacked already.
         return (*(plan.unpack(state, (shape[0], shape[1])) for state in states[:-1]), states[-1])
 
     def replace_head(self, head: nn.Module, keep_pooler: bool = False) -> None:
@@ -165,15 +182,39 @@ class Encoder(nn.Module):
         """Whether the parameter has a pre-trained value to stay near: not the head, not added or drawn afresh."""
         return name in self.pretrained and not self.in_head(name)
 
-    def anchor(self, name: str) -> Tensor:
-        """The value that the parameter had before any training, for methods that pull towards it."""
+    def anchor(self, name: str, keep: bool = True) -> Tensor:
+        """The value that the parameter starts from, for methods that pull towards it; see `load`.
+
+        Args:
+            name: of the parameter.
+            keep: whether the encoder holds on to it; where it does not, it may be the parameter's own memory.
+        """
         if name not in self._anchors:
+            if self.pristine and not keep:
+                return self.get_parameter(name).detach()
             if self.pristine:
                 self._anchors[name] = self.get_parameter(name).detach().clone()
             else:
                 start = Encoder(self.backbone, self.labels, self.seed)
                 self._anchors = {**{key: p.detach() for key, p in start.named_parameters()}, **self._anchors}
         return self._anchors[name]
+
+    def load(self, values: Mapping[str, Tensor], anchor: Literal["pretrained", "intermediate"]) -> None:
+        """Start from other weights than the backbone's.
+
+        Does nothing once training has begun, so that `start` may call it again.
+
+        Args:
+            values: by parameter's name.
+            anchor: whether `anchor` gives the backbone's values or these.
+        """
+        if not self.pristine:
+            return
+        for name, value in values.items():
+            if anchor == "pretrained" and self.anchored(name):
+                self.anchor(name)
+            with torch.no_grad():
+                self.get_parameter(name).copy_(value)
 
     def values_of(self, backbone: str, names: Sequence[str]) -> dict[str, Tensor]:
         """The named parameters' values in another backbone of the same architecture.
@@ -220,54 +261,3 @@ def _shifted(stack: nn.Module, offset: Tensor) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No report of the head's missing weights, which is plain fine-tuning's usual state; bars on terminals only."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _load(
-    backbone: Backbone, name: str, labels: Sequence[str], seed: int, attention: str
-) -> tuple[Any, frozenset[str]]:
-    """The model, and the names of the parameters that have their pre-trained values."""
-    settings: dict[str, Any] = {"num_labels": max(1, len(labels))}
-    if labels:
-        settings["id2label"] = dict(enumerate(labels))
-        settings["label2id"] = {label: index for index, label in enumerate(labels)}
-    # Named streams: the head's first weights depend on the seed alone, not on what was drawn before.
-    with seeded(stream_seed(seed, "init")), _quiet():
-        try:
-            config = AutoConfig.from_pretrained(backbone.path, **settings)
-            if not backbone.pretrained:
-                model = AutoModelForSequenceClassification.from_config(
-                    config, dtype=torch.get_default_dtype(), attn_implementation=attention
-                )
-                missing = [key for key, _ in model.named_parameters() if not key.startswith(model.base_model_prefix)]
-            else:
-                model, report = AutoModelForSequenceClassification.from_pretrained(
-                    backbone.path,
-                    config=config,
-                    dtype=torch.get_default_dtype(),
-                    attn_implementation=attention,
-                    ignore_mismatched_sizes=True,
-                    output_loading_info=True,
-                )
-                missing = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
-        except (OSError, ValueError) as error:
-            line = " ".join(str(error).split())
-            raise UsageError(f"backbone {name}: {line}") from error
-    if not callable(getattr(model, "get_input_embeddings", None)) or model.get_input_embeddings() is None:
-        raise UsageError(f"backbone {name}: {type(model).__name__} has no input embeddings to perturb")
-    model.train()
-    return model, frozenset(f"model.{key}" for key, _ in model.named_parameters() if key not in missing)

@@ -122,6 +122,8 @@ class FineTuner(pl.LightningModule):
         for method in self.methods:
             method.attach(self.encoder)
         for method in self.methods:
+            method.start(self.encoder)
+        for method in self.methods:
             method.remember(self.encoder)
         if self.decay_towards == "anchor" and self.weight_decay:
             for name, parameter in self.encoder.named_parameters():
@@ -248,33 +250,22 @@ class FineTuner(pl.LightningModule):
     def validation_step(self, batch: Mapping[str, Any], batch_index: int, dataloader_idx: int = 0) -> None:
         self._collector.add(batch, self(batch), dataloader_idx)
 
-    def test_step(self, batch: Mapping[str, Any], batch_index: int, dataloader_idx: int = 0) -> None:
-        self._collector.add(batch, self(batch), dataloader_idx)
-
-    def predict_step(self, batch: Mapping[str, Any], batch_index: int, dataloader_idx: int = 0) -> None:
-        self._collector.add(batch, self(batch), dataloader_idx)
+    test_step = predict_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
-        self.predictions = self._collector.gather(self)
-        self._score()
-
-    def on_test_epoch_end(self) -> None:
-        self.predictions = self._collector.gather(self)
-        self._score()
-
-    def on_predict_epoch_end(self) -> None:
-        self.predictions = self._collector.gather(self)
-
-    def _score(self) -> None:
+        self.on_predict_epoch_end()
         data: Any = getattr(self.trainer, "datamodule", None)
         for split, found in self.predictions.items():
             self.log(f"{split}/loss", task_losses(found.logits, found.labels).mean().float())
             if hasattr(data, "metrics"):
-                metrics = data.metrics(split)
-                metrics.update(found.classes(), found.labels)
-                scores = {name: float(value) for name, value in metrics.compute().items()}
+                scores = found.scores(data.metrics(split))
                 self.log_dict({f"{split}/{name}": value for name, value in scores.items()})
                 self.log(f"{split}/score", sum(scores.values()) / len(scores), prog_bar=True)
+
+    on_test_epoch_end = on_validation_epoch_end
+
+    def on_predict_epoch_end(self) -> None:
+        self.predictions = self._collector.gather(self)
 
     # Checkpoints: plain values only, so that they load with weights_only=True
 

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torchmetrics import MetricCollection
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class Predictions:
     def classes(self) -> Tensor:
         """Class ids, or values for regression: what metrics take."""
         return self.logits.squeeze(-1) if self.logits.shape[-1] == 1 else self.logits.argmax(-1)
+
+    def scores(self, metrics: MetricCollection) -> dict[str, float]:
+        """By metric; `metrics` is a fresh collection."""
+        metrics.update(self.classes(), self.labels)
+        return {name: float(value) for name, value in metrics.compute().items()}
 
 
 class Collector:

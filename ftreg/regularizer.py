@@ -4,7 +4,8 @@
 
 | kind                | overrides                        | composes                                        |
 |---------------------|----------------------------------|-------------------------------------------------|
-| S structure, start  | `attach`                         | idempotent; order: load, re-init, head, anchors |
+| S structure         | `attach`                         | idempotent; all before any `start`              |
+| S start             | `start`                          | idempotent; all before any `remember`           |
 | M weight map        | `map_weights`                    | in list order                                   |
 | O objective         | `objective`, claims OBJECTIVE    | at most one                                     |
 | R penalty           | `penalty`                        | adds up; order plays no part                    |
@@ -64,12 +65,18 @@ class Regularizer(pl.Callback):
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def attach(self, encoder: Encoder) -> None:
-        """Change the network or the weights that it starts from. `configure_model` may call this more than once."""
+        """Change the network. `configure_model` may call this more than once."""
+
+    def start(self, encoder: Encoder) -> None:
+        """Change the weights that training starts from, with `Encoder.load`; what was drawn afresh stays so.
+
+        Called once every method has been attached; maybe more than once.
+        """
 
     def remember(self, encoder: Encoder) -> None:
         """Keep what the method needs of the starting weights: its anchor, its teacher.
 
-        Called once every method has been attached, before a checkpoint is restored; maybe more than once.
+        Called once every method has been attached and started, before a checkpoint is restored; maybe more than once.
         """
 
     def learning_rates(self, encoder: Encoder) -> Mapping[str, float]:

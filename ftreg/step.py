@@ -124,6 +124,16 @@ class Step:
             self._mix()
         return self._encoder.embed(self._batch["input_ids"])
 
+    def generators(self, name: str, *, every_step: bool = True) -> list[torch.Generator]:
+        """A generator a row on the CPU, for draws that belong to examples, so that no sharding, padding or packing counts.
+
+        Args:
+            name: of the draw; the stream is named by seed, method, optimizer step, this, and the row's id.
+            every_step: False leaves the optimizer step out: a row then draws the same in every epoch.
+        """
+        stream = Noise(self._moment.seed, self._owner, self.number if every_step else 0)
+        return [stream.generator(name, row) for row in self.row_ids.tolist()]
+
     def noise(
         self, name: str, kind: Literal["normal", "uniform"] = "normal", *, at: Place = "word"
     ) -> Float[Tensor, "batch tokens dim"]:
@@ -192,6 +202,18 @@ class Step:
             self._clean = out
         assert isinstance(out, Tensor)
         return out
+
+    def read(
+        self, input_ids: Int[Tensor, "batch tokens"]
+    ) -> tuple[Float[Tensor, "batch tokens hidden"], Float[Tensor, "batch classes"]]:
+        """The last hidden states and the plain head's logits of other tokens in the places of this batch's."""
+        with torch.enable_grad():
+            self._mix()
+        self._seed("shared")
+        with self._precision(clean=False):
+            embeds = self._encoder.embed(input_ids)
+            types = self._batch.get("token_type_ids")
+            return self._encoder.read(embeds, self.mask, types, self._batch.get("lengths"))
 
     def losses(
         self,

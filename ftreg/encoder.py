@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ftreg.errors import UsageError
-from ftreg.noise import seeded, stream_seed
 from ftreg.loading import pretrained
+from ftreg.noise import seeded, stream_seed
 from ftreg.packing import Packing, Plan, layer_stack, layers, supported
 
 
@@ -48,9 +48,9 @@ class Encoder(nn.Module):
         self.labels = tuple(labels)
         self.seed = seed
         self.head: nn.Module | None = None
-        self.parts = nn.ModuleDict()
-        """What methods have added, by their names: it is saved, trained and counted as the head is."""
         self.model, self.pretrained = pretrained(backbone, labels, seed, attention)
+        self.parts = nn.ModuleDict()
+        """What methods have added, by their names: saved, trained and counted as the head is."""
         self.packing = Packing(self.model) if packing and supported(self.model) else None
         self.pristine = True
         self._anchors: dict[str, Tensor] = {}
@@ -96,8 +96,12 @@ class Encoder(nn.Module):
         token_types: Int[Tensor, "batch tokens"] | None = None,
         lengths: Sequence[int] | None = None,
     ) -> tuple[Float[Tensor, "batch tokens hidden"], Float[Tensor, "batch classes"]]:
-        """The last hidden states and the plain head's logits, in one pass; arguments as of `forward`."""
-        out = self.model(**self._inputs(embeds, mask, token_types, lengths), output_hidden_states=True)
+        """The last hidden states and the head's logits, in one pass; arguments as of `forward`."""
+        inputs = self._inputs(embeds, mask, token_types, lengths)
+        if self.head is not None:
+            states = self._hidden_states(inputs, tuple(mask.shape))
+            return states[-1], self.head(states, mask)
+        out = self.model(**inputs, output_hidden_states=True)
         # The last one has passed the end of the layer stack, and is unpacked already.
         return out.hidden_states[-1], out.logits
 

@@ -49,6 +49,8 @@ class Regularizer(pl.Callback):
     """Exclusive slots that this method owns."""
     family: ClassVar[str] = ""
     """Penalties of one family do much the same thing; two of them are allowed, with a warning."""
+    supervised: ClassVar[bool] = True
+    """Whether a fit with this method learns the task's labels, so that its scores mean something."""
 
     @property
     def name(self) -> str:

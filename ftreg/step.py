@@ -125,7 +125,7 @@ class Step:
         return self._encoder.embed(self._batch["input_ids"])
 
     def generators(self, name: str, *, every_step: bool = True) -> list[torch.Generator]:
-        """A generator a row on the CPU, for draws that belong to examples, so that no sharding, padding or packing counts.
+        """A generator a row, on the CPU, for draws that belong to examples: no sharding or packing changes them.
 
         Args:
             name: of the draw; the stream is named by seed, method, optimizer step, this, and the row's id.
@@ -206,7 +206,7 @@ class Step:
     def read(
         self, input_ids: Int[Tensor, "batch tokens"]
     ) -> tuple[Float[Tensor, "batch tokens hidden"], Float[Tensor, "batch classes"]]:
-        """The last hidden states and the plain head's logits of other tokens in the places of this batch's."""
+        """The last hidden states and the head's logits of other tokens in the places of this batch's."""
         with torch.enable_grad():
             self._mix()
         self._seed("shared")

@@ -88,6 +88,7 @@ class Step:
         self._batch, self._encoder, self._weights, self._mix, self._moment = batch, encoder, weights, mix, moment
         self.number = moment.number
         """The optimizer step, from 0."""
+        self.input_ids: Int[Tensor, "batch tokens"] = batch["input_ids"]
         self.labels: Int[Tensor, batch] | Float[Tensor, batch] = batch["labels"]
         self.mask: Int[Tensor, "batch tokens"] = batch["attention_mask"]
         rows = self.mask.shape[0]
@@ -122,7 +123,7 @@ class Step:
         """Word embeddings before position, type and LayerNorm, with their graph."""
         if not self._weights.current:
             self._mix()
-        return self._encoder.embed(self._batch["input_ids"])
+        return self._encoder.embed(self.input_ids)
 
     def generators(self, name: str, *, every_step: bool = True) -> list[torch.Generator]:
         """A generator a row, on the CPU, for draws that belong to examples: no sharding or packing changes them.
@@ -145,7 +146,7 @@ class Step:
             at: where it will be added, which decides `dim`.
         """
         with torch.no_grad():
-            embeds = self._encoder.embed(self._batch["input_ids"])
+            embeds = self._encoder.embed(self.input_ids)
         dim = embeds.shape[-1] if at == "word" else self._encoder.hidden_size
         out = embeds.new_zeros(*embeds.shape[:2], dim)
         stream = Noise(self._moment.seed, self._owner, self.number)
@@ -188,7 +189,7 @@ class Step:
         if noise != "none":
             self._seed(noise)
         with self._precision(clean), self._encoder.evaluating() if noise == "none" else nullcontext():
-            embeds = self._encoder.embed(self._batch["input_ids"]) if embeds is None else embeds
+            embeds = self._encoder.embed(self.input_ids) if embeds is None else embeds
             out = self._encoder(
                 embeds + delta if delta is not None and at == "word" else embeds,
                 self.mask,

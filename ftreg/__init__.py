@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ftreg.methods.mixout import Mixout as Mixout
     from ftreg.methods.pgd import PGD as PGD
     from ftreg.methods.smart import SMART as SMART
+    from ftreg.methods.two_stage import TwoStage as TwoStage
     from ftreg.methods.vat import VAT as VAT
     from ftreg.noise import Noise as Noise
     from ftreg.regularizer import Regularizer as Regularizer
@@ -47,6 +48,7 @@ _HOMES = {
     "Mixout": "ftreg.methods.mixout",
     "PGD": "ftreg.methods.pgd",
     "SMART": "ftreg.methods.smart",
+    "TwoStage": "ftreg.methods.two_stage",
     "VAT": "ftreg.methods.vat",
     "mixout": "ftreg.functional.mixout",
     "Noise": "ftreg.noise",

@@ -2,70 +2,34 @@
 
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import yaml
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import ftreg.methods as _methods  # noqa: F401  an imported method is found by its bare name
-from ftreg import loggers, resume, run, table
-from ftreg.backbone import resolve
-from ftreg.complaints import Parser, expected
+from ftreg import loggers, resume, run, stages, table
+from ftreg.backbone import backbone_path
+from ftreg.complaints import EXPECTED, Parser, expected
+from ftreg.config import SaveConfig, Seeds, check_writable, known_callbacks, method_names, say, supervised
 from ftreg.cost import Cost
 from ftreg.diagnostics import Diagnostics
 from ftreg.errors import UsageError
-from ftreg.evaluations import Evaluations, checkpoints
+from ftreg.evaluations import Best, Evaluations, checkpoints
 from ftreg.finetuner import FineTuner
 from ftreg.identity import folder_content, identity
-from ftreg.names import Names
+from ftreg.methods.two_stage import TwoStage
+from ftreg.names import Names, listed
 from ftreg.quiet import quiet
 from ftreg.structure import subclasses
 from glue_tasks.data import GlueDataModule
 
 TRACEBACK = "FTREG_TRACEBACK"
 """Set this environment variable to see where a one-line error came from."""
-
-
-@dataclass
-class Seeds:
-    """The three seeds of a run.
-
-    Args:
-        init: of the head's first weights, dropout and the methods' noise.
-        order: of the order of the training rows.
-        split: of the selection split and of train_subset.
-    """
-
-    init: int = 0
-    order: int = 0
-    split: int = 0
-
-
-class SaveConfig(SaveConfigCallback):
-    """`config.yaml` in the run's folder, replaced whole by a second fit, and in every logger."""
-
-    def __init__(self, parser: LightningArgumentParser, config: Any, notices: Sequence[str] = ()) -> None:
-        super().__init__(parser, config)
-        self.notices = notices
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """After the data are read; only a fit has a configuration to keep."""
-        for notice in self.notices:
-            _print(notice)
-        self.notices = ()
-        if stage == "fit" and trainer.is_global_zero and not self.already_saved:
-            self.already_saved = True
-            text = self.parser.dump(self.config, skip_none=False)
-            path = Path(trainer.default_root_dir) / self.config_filename
-            run.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-            record = {**yaml.safe_load(text), "methods": run.methods(trainer)}
-            for logger in trainer.loggers:
-                logger.log_hyperparams(record)
 
 
 class Cli(LightningCLI):
@@ -77,17 +41,19 @@ class Cli(LightningCLI):
         parser.link_arguments("seeds.init", "model.init_seed")
         parser.link_arguments("seeds.order", "data.order_seed")
         parser.link_arguments("seeds.split", "data.split_seed")
-        parser.link_arguments("model.backbone", "data.tokenizer", compute_fn=_tokenizer)
+        parser.link_arguments("model.backbone", "data.tokenizer", compute_fn=backbone_path)
         parser.link_arguments("data.labels", "model.labels", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Names first, then types and values, then what a checkpoint has to say about them."""
-        arguments = list(args)
+        self.arguments = arguments = list(args)
         known = [name for name in self._parser(arguments[0])._option_string_actions if name.startswith("--")]
-        names = Names([name[2:] for name in known], _callbacks(), [cls.__name__ for cls in subclasses()])
+        names = Names([name[2:] for name in known], known_callbacks(), [cls.__name__ for cls in subclasses()])
         names.check(arguments[1:])
         self.config = parser.parse_args(arguments)
         options = self.config[arguments[0]]
+        if arguments[0] == "fit" and not supervised(options.trainer.callbacks):
+            options.data.evaluate = False
         if options.ckpt_path in ("best", "last"):
             if options.trainer.default_root_dir is None:
                 raise UsageError(f"ckpt_path {options.ckpt_path}: of which run? Give trainer.default_root_dir")
@@ -107,11 +73,13 @@ class Cli(LightningCLI):
     _earlier: tuple[str, dict[str, Any]] | None = None
 
     def before_instantiate_classes(self) -> None:
-        """The run's folder and its loggers."""
+        """The stage that the run starts from; the run's folder and its loggers."""
         options = self.config[self.subcommand]
+        if self.stage is not None:
+            self.start = self._obtain(self.stage)
         trainer = options.trainer
         task = options.data.task if isinstance(options.data.task, str) else options.data.task.name
-        methods = "+".join(_method_names(trainer.callbacks)) or "plain"
+        methods = "+".join(method_names(trainer.callbacks)) or "plain"
         checkpoint = Path(options.ckpt_path or "")
         if trainer.default_root_dir is None and self.subcommand != "fit" and checkpoint.parent.name == "checkpoints":
             trainer.default_root_dir = str(checkpoint.parent.parent)
@@ -119,21 +87,53 @@ class Cli(LightningCLI):
             seeds = "-".join(str(value) for value in options.seeds.as_dict().values())
             trainer.default_root_dir = f"runs/{task}/{methods}/{seeds}-{identity(self._plain(), {})[:8]}"
         trainer.default_root_dir = os.path.expanduser(trainer.default_root_dir)
-        _check_writable(trainer.default_root_dir)
+        check_writable(trainer.default_root_dir)
         if trainer.logger and trainer.logger is not True:
-            several = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
+            several = listed(trainer.logger)
             self.save_config_kwargs["notices"] = loggers.set_up(several, trainer.default_root_dir, f"{task}/{methods}")
+
+    start: Mapping[str, Any] | None = None
+    """The record of the stage that the run starts from."""
+
+    @cached_property
+    def stage(self) -> "Plan | None":
+        """The stage that this fit starts from, if TwoStage has any."""
+        plain = self._plain()
+        two_stage = stages.options(plain) if self.subcommand == "fit" else None
+        if two_stage is None:
+            return None
+        try:
+            return build(["fit", *stages.arguments(two_stage, plain)], Plan)
+        except UsageError as error:
+            raise UsageError(f"TwoStage.stages: {error}") from error
+
+    def _obtain(self, stage: "Plan") -> dict[str, Any]:
+        """Find the stage's run, or train it now."""
+        two_stage = stages.options(self._plain()) or {}
+        from glue_tasks.overlap import check_overlap
+
+        if two_stage["overlap"] == "refuse":
+            found = check_overlap(self.data(), stage.datamodule)
+            if found is not None:
+                raise UsageError(f"TwoStage: {found}; leave them out of the stage, or set overlap=allow and say so")
+        folder = Path(two_stage["store"]).expanduser() / f"{stage.datamodule.task.name}-{stage.identity()}"
+        if not (folder / stages.RESULT).is_file():
+            say(f"starts from a stage that is not there yet: {stage.datamodule.task.title}, now trained in {folder}")
+        stages.obtain(folder, lambda: stage.train(folder))
+        return stages.record(folder, two_stage["weights"])
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """The trainer with the callbacks that every run has."""
         options: Any = self.config_init[self.subcommand]
         trainer = options.trainer
-        callbacks = trainer.callbacks if isinstance(trainer.callbacks, list) else [trainer.callbacks]
-        callbacks = [callback for callback in callbacks if callback is not None]
+        callbacks = [*listed(trainer.callbacks)]
         if trainer.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = sys.stderr.isatty()
         if self.subcommand == "fit":
-            if trainer.val_check_interval is None and trainer.check_val_every_n_epoch is None:
+            splits = self.datamodule.evaluation_splits
+            if not splits:
+                kwargs["limit_val_batches"] = 0
+            elif trainer.val_check_interval is None and trainer.check_val_every_n_epoch is None:
                 callbacks.append(Evaluations())
                 kwargs["val_check_interval"] = 1  # until training starts and the number of steps is known
             elif trainer.check_val_every_n_epoch is None and isinstance(trainer.val_check_interval, float):
@@ -141,15 +141,18 @@ class Cli(LightningCLI):
             self.cost = Cost()
             callbacks += [self.cost, Diagnostics(), resume.Provenance(self.datamodule.task.name, self._plain())]
             if not trainer.fast_dev_run:
-                split = next(iter(self.datamodule.evaluation_splits), "dev")
-                self.best, last = checkpoints(trainer.default_root_dir, f"{split}/score")
-                callbacks += [self.best, last]
+                self.checkpoints = checkpoints(trainer.default_root_dir, splits)
+                callbacks += self.checkpoints
         else:
             kwargs["enable_checkpointing"] = False
         try:
-            return super().instantiate_trainer(**kwargs, callbacks=callbacks)
+            made = super().instantiate_trainer(**kwargs, callbacks=callbacks)
         except (ValueError, TypeError) as error:
             raise UsageError(f"the trainer's options do not go together: {error}") from error
+        for callback in made.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, TwoStage) and self.start is not None:
+                callback.source = self.start["checkpoint"]
+        return made
 
     def before_fit(self) -> None:
         """Refuse what would make the record wrong."""
@@ -168,16 +171,37 @@ class Cli(LightningCLI):
         """The record of a fit that came to its end."""
         if not self.trainer.state.finished or self.config.fit.trainer.fast_dev_run:
             return
+        result = run.record(
+            self.trainer,
+            self.model,
+            self.datamodule,
+            self.cost,
+            next((c.best_model_path for c in self.checkpoints if isinstance(c, Best)), ""),
+            self._plain(),
+            self.identity(),
+            self.start,
+        )
+        say(f"\n{table.render(result, self.datamodule.task.title, self.trainer.default_root_dir)}")
+
+    def identity(self) -> str:
+        """Of the run, with what paths and stages stand for."""
         config = self._plain()
         contents = {"data": ",".join(self.datamodule.fingerprints.values())}
-        backbone = resolve(config["model"]["backbone"]).path
+        backbone = backbone_path(config["model"]["backbone"])
         if os.path.isdir(backbone):
             contents["backbone"] = folder_content(backbone)
-        best = self.best.best_model_path
-        result = run.record(
-            self.trainer, self.model, self.datamodule, self.cost, best, config, identity(config, contents)
-        )
-        _print(f"\n{table.render(result, self.datamodule.task.title, self.trainer.default_root_dir)}")
+        if self.stage is not None:
+            contents["stages"] = self.stage.identity()
+        return identity(config, contents)
+
+    def data(self) -> GlueDataModule:
+        """The run's data, apart from the trainer."""
+        config = self._plain()
+        parser = Parser()
+        parser.add_class_arguments(GlueDataModule, "data")
+        options = {**config["data"], "tokenizer": backbone_path(config["model"]["backbone"])}
+        made: GlueDataModule = parser.instantiate_classes(parser.parse_object({"data": options})).data
+        return made
 
     def after_predict(self) -> None:
         """The predictions, as a fit writes them."""
@@ -185,7 +209,7 @@ class Cli(LightningCLI):
             path = Path(self.trainer.default_root_dir) / "predictions" / f"{split}.parquet"
             if self.trainer.is_global_zero:
                 run.write_predictions(path, predictions)
-            _print(f"{len(predictions.row_ids):,} rows of {split}: {path}")
+            say(f"{len(predictions.row_ids):,} rows of {split}: {path}")
 
     def _plain(self, subcommand: str | None = None) -> dict[str, Any]:
         """The resolved configuration as plain values, without what is linked."""
@@ -194,21 +218,54 @@ class Cli(LightningCLI):
         return dict(yaml.safe_load(text))
 
 
+class Plan(Cli):
+    """A fit that is parsed and checked, with its data and its identity, but not run."""
+
+    def before_instantiate_classes(self) -> None:
+        """Nothing has a folder yet."""
+
+    def instantiate_classes(self) -> None:
+        """The data alone."""
+        self.datamodule = self.data()
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Later: see `train`."""
+
+    def train(self, folder: Path) -> None:
+        """Run it, or go on with it, in its folder."""
+        arguments = [*self.arguments, f"--trainer.default_root_dir={folder}"]
+        last = folder / "checkpoints" / "last.ckpt"
+        try:
+            build([*arguments, f"--ckpt_path={last}"] if last.is_file() else arguments)
+        except EXPECTED as error:
+            raise UsageError(f"stage one, in {folder}: {error}") from error
+        finally:
+            loggers.close()
+
+
+T = TypeVar("T", bound=Cli)
+
+
+def build(arguments: Sequence[str], kind: type[T] = Cli) -> T:  # type: ignore[assignment]
+    """A command line, read; a `Cli` also runs it."""
+    return kind(
+        FineTuner,
+        GlueDataModule,
+        save_config_callback=SaveConfig,
+        trainer_defaults=DEFAULTS,
+        seed_everything_default=False,
+        parser_class=Parser,
+        args=list(arguments),
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+    )
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run a subcommand; returns the exit code, 2 for a mistake in the input."""
     quiet()
     try:
-        Cli(
-            FineTuner,
-            GlueDataModule,
-            save_config_callback=SaveConfig,
-            trainer_defaults=DEFAULTS,
-            seed_everything_default=False,
-            parser_class=Parser,
-            args=list(arguments),
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-        )
+        build(arguments)
     except Exception as error:
         known = expected(error)
         if known is None or os.environ.get(TRACEBACK):
@@ -228,38 +285,3 @@ DEFAULTS = {
     "enable_model_summary": False,
     "logger": {"class_path": "ftreg.loggers.CSVLogger"},
 }
-
-
-@rank_zero_only
-def _print(text: str) -> None:
-    print(text, flush=True)
-
-
-def _tokenizer(backbone: str) -> str:
-    return resolve(backbone).path
-
-
-def _callbacks(cls: type[pl.Callback] = pl.Callback) -> dict[str, type]:
-    found: dict[str, type] = {}
-    for child in cls.__subclasses__():
-        found |= {child.__name__: child, **_callbacks(child)}
-    return found
-
-
-def _method_names(callbacks: Any) -> list[str]:
-    several = callbacks if isinstance(callbacks, list) else [callbacks] if callbacks else []
-    names = [str(entry.class_path).rpartition(".")[2] for entry in several]
-    methods = {cls.__name__ for cls in subclasses()}
-    return [name for name in names if name in methods]
-
-
-def _check_writable(root: str) -> None:
-    probe = Path(root) / f".{os.getpid()}.tmp"
-    try:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(
-            f"trainer.default_root_dir {root}: cannot write there ({error.strerror}); give another folder"
-        ) from None

@@ -4,7 +4,7 @@ Plain means the architecture's own sequence-classification model and head, uncha
 puts a head of its own in `head`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
@@ -53,6 +53,10 @@ class Encoder(nn.Module):
         """What methods have added, by their names: saved, trained and counted as the head is."""
         self.packing = Packing(self.model) if packing and supported(self.model) else None
         self.pristine = True
+        self.redrawn: frozenset[str] = frozenset()
+        """Parameters of the pre-trained model that a method has drawn afresh."""
+        self.features: Callable[[Mapping[str, Any]], Tensor | None] | None = None
+        """Makes a batch's logits in a clean pass of training, while all below the head is frozen; see `Step.logits`."""
         self._anchors: dict[str, Tensor] = {}
         if gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -248,6 +252,7 @@ class Encoder(nn.Module):
                     part._is_hf_initialized = False  # type: ignore[assignment]
                     self.model._init_weights(part)
         self.pretrained -= frozenset(names)
+        self.redrawn |= frozenset(names)
 
 
 @contextmanager

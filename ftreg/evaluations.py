@@ -1,12 +1,19 @@
 """When a fit evaluates and what it saves: ten equally spaced evaluations, the best and the last weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_warn
+
+TIMES = 10
+
+
+def points(total: int) -> list[int]:
+    """The optimizer steps, equally spaced, after which something is done ten times; each, if there are fewer."""
+    return sorted({-(-total * n // TIMES) for n in range(1, TIMES + 1)})
 
 
 class Evaluations(pl.Callback):
@@ -14,20 +21,15 @@ class Evaluations(pl.Callback):
 
     The best of many evaluations is an optimistic score, so their number is the same in every run. With fewer
     steps than evaluations there is one after each step.
-
-    Args:
-        number: how many.
     """
 
-    def __init__(self, number: int = 10) -> None:
-        self.number = number
+    def __init__(self) -> None:
         self._points: list[int] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        total = int(trainer.estimated_stepping_batches)
         # Every optimizer step has exactly this many micro-batches, so these are its ends.
         micro = trainer.accumulate_grad_batches
-        self._points = sorted({-(-total * n // self.number) * micro for n in range(1, self.number + 1)})
+        self._points = [point * micro for point in points(int(trainer.estimated_stepping_batches))]
         self._aim(trainer, trainer.fit_loop.total_batch_idx + 1)
 
     def on_train_batch_start(
@@ -39,6 +41,24 @@ class Evaluations(pl.Callback):
         # Lightning evaluates when the number of micro-batches is a multiple of `val_check_batch`; at or below
         # the next point, that is only the point itself.
         trainer.val_check_batch = next((point for point in self._points if point >= count), self._points[-1])
+
+
+class Saves(Checkpoint):
+    """`last.ckpt`, as often as other fits evaluate, of a fit that evaluates nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._points: list[int] = []
+        self._saved = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._points, self._saved = points(int(trainer.estimated_stepping_batches)), trainer.global_step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        # The micro-batches after an optimizer step see its number too.
+        if trainer.global_step != self._saved and trainer.global_step in self._points:
+            self._saved = trainer.global_step
+            trainer.save_checkpoint(self.path)
 
 
 class Best(ModelCheckpoint):
@@ -53,8 +73,13 @@ class Best(ModelCheckpoint):
             rank_zero_warn(f"{earlier} is gone: the best checkpoint will be the best from here on")
 
 
-def checkpoints(root: str, monitor: str) -> tuple[Best, ModelCheckpoint]:
-    """`best.ckpt`, and `last.ckpt` at every evaluation; the stock `save_last` saves only with a new best."""
+def checkpoints(root: str, splits: Sequence[str]) -> list[Checkpoint]:
+    """`best.ckpt` by the first split's score, and `last.ckpt` at every evaluation; without splits, only the last.
+
+    The stock `save_last` saves only with a new best.
+    """
     folder = Path(root) / "checkpoints"
-    best = Best(folder, "best", monitor=monitor, mode="max", enable_version_counter=False)
-    return best, ModelCheckpoint(folder, "last", enable_version_counter=False)
+    if not splits:
+        return [Saves(folder / "last.ckpt")]
+    best = Best(folder, "best", monitor=f"{splits[0]}/score", mode="max", enable_version_counter=False)
+    return [best, ModelCheckpoint(folder, "last", enable_version_counter=False)]

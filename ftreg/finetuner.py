@@ -273,6 +273,7 @@ class FineTuner(pl.LightningModule):
         checkpoint["ftreg"] = {
             "labels": list(self.labels),
             "methods": describe(self.methods),
+            "supervised": all(method.supervised for method in self.methods),
             "non_finite": {name: int(count) for name, count in self._non_finite.items()},
         }
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ftreg.names import listed
+
 SCHEMA = 1
 """Of `result.json`; part of the identity."""
 
@@ -29,10 +31,11 @@ def identity(config: Mapping[str, Any], contents: Mapping[str, str]) -> str:
 
     Args:
         config: the resolved configuration of `ftreg fit` as plain values; defaults are written out.
-        contents: hashes that stand for local paths: `backbone`, `data`.
+        contents: hashes that stand for local paths, `backbone` and `data`; and `stages`, the identity of the stage
+            that the run starts from.
     """
     trainer = {name: value for name, value in config["trainer"].items() if name not in ELSEWHERE and value not in OFF}
-    trainer["callbacks"] = _by_content(config["trainer"].get("callbacks") or [])
+    trainer["callbacks"] = [_resolved(entry, contents) for entry in listed(config["trainer"].get("callbacks"))]
     model = {**config["model"], "backbone": contents.get("backbone", config["model"]["backbone"])}
     data = {name: value for name, value in config["data"].items() if name not in ("path", "eval_batch_size")}
     data["content"] = contents.get("data", config["data"].get("path"))
@@ -40,14 +43,32 @@ def identity(config: Mapping[str, Any], contents: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(resolved, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+def _resolved(callback: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any]:
+    """A callback's options with what they point to in place of where that lies."""
+    options = dict(callback.get("init_args") or {})
+    if options.get("stages"):
+        del options["store"]
+        options["stages"] = contents.get("stages", options["stages"])
+    return {**callback, "init_args": {name: _by_content(value) for name, value in options.items()}}
+
+
 def _by_content(value: Any) -> Any:
-    """Folders in methods' options (another anchor, say) replaced by the hash of what they hold."""
+    """Paths (another anchor, say) replaced by the hash of what they hold; a run's checkpoint, by the run's identity."""
     if isinstance(value, dict):
         return {name: _by_content(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_by_content(item) for item in value]
-    is_folder = isinstance(value, str) and os.sep in value and Path(value).expanduser().is_dir()
-    return folder_content(str(Path(value).expanduser())) if is_folder else value
+    path = Path(value).expanduser() if isinstance(value, str) and os.sep in value else None
+    if path is not None and path.is_dir():
+        return folder_content(str(path))
+    if path is not None and path.is_file():
+        record = path.parent.parent / "result.json"
+        if path.parent.name == "checkpoints" and record.is_file():
+            # Seconds are in a checkpoint too: trained twice, its bytes differ.
+            return [json.loads(record.read_text(encoding="utf-8")).get("identity"), path.name]
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return value
 
 
 def folder_content(folder: str) -> str:

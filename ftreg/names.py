@@ -39,6 +39,11 @@ def unknown(what: str, name: str, valid: Collection[str]) -> str:
     return f"{what} {name!r}; {nearest(name, valid)}Valid: {', '.join(valid)}"
 
 
+def listed(value: Any) -> list[Any]:
+    """None, one entry or several, as `trainer.callbacks` may hold them, as a list."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
 class Names:
     """The valid names of one subcommand.
 
@@ -123,9 +128,9 @@ class Names:
         return sorted({option.split(".")[0] for option in self.options})
 
     def _callbacks(self, value: Any, where: str) -> None:
-        if value is None or value == "null":
+        if value == "null":
             return
-        for entry in value if isinstance(value, list) else [value]:
+        for entry in listed(value):
             fields = entry if isinstance(entry, Mapping) else {"class_path": entry}
             if "class_path" not in fields:
                 raise UsageError(

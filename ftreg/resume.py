@@ -3,16 +3,15 @@
 The stock command line lets the checkpoint's hyper-parameters override the ones that were given, silently.
 """
 
-import pickle
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 import yaml
 
+from ftreg.checkpoints import load
 from ftreg.errors import UsageError
+from ftreg.names import listed
 from ftreg.structure import subclasses
 
 KEY = "ftreg_run"
@@ -43,17 +42,7 @@ def read(path: str) -> dict[str, Any]:
     Raises:
         UsageError: no such file, or no checkpoint.
     """
-    if not Path(path).is_file():
-        raise UsageError(f"ckpt_path {path}: no such file; give a checkpoint, such as RUN/checkpoints/last.ckpt")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError):
-        raise UsageError(
-            f"ckpt_path {path}: not a checkpoint, or a broken one; give one that ftreg fit wrote"
-        ) from None
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise UsageError(f"ckpt_path {path}: not a Lightning checkpoint; give one of ftreg fit")
-    return dict(checkpoint.get(KEY, {}))
+    return dict(load(path, "ckpt_path").get(KEY, {}))
 
 
 def check_same_run(path: str, run: Mapping[str, Any], task: str, config: Mapping[str, Any]) -> None:
@@ -73,7 +62,7 @@ def check_same_run(path: str, run: Mapping[str, Any], task: str, config: Mapping
     for name in before | now:
         if before.get(name) != now.get(name) and name not in MAY_DIFFER:
             raise UsageError(
-                f"{name} is {_shown(before.get(name))} in {path} and {_shown(now.get(name))} here; "
+                f"{name} is {shown(before.get(name))} in {path} and {shown(now.get(name))} here; "
                 f"a resumed run keeps its options: give the same, or leave out ckpt_path"
             )
 
@@ -91,10 +80,10 @@ def adopt(path: str, run: Mapping[str, Any], config: Mapping[str, Any], given: C
             continue
         if f"model.{name}" in given:
             raise UsageError(
-                f"model.{name} is {_shown(before)} in {path} and {_shown(now)} here; "
+                f"model.{name} is {shown(before)} in {path} and {shown(now)} here; "
                 f"leave it out, the checkpoint's own is used"
             )
-        arguments.append(f"--model.{name}={_shown(before)}")
+        arguments.append(f"--model.{name}={shown(before)}")
     return arguments
 
 
@@ -103,9 +92,10 @@ def _options(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         for name, value in config[group].items():
             yield f"{group}.{name}", value
     methods = {cls.__name__ for cls in subclasses()}
-    callbacks = config["trainer"].get("callbacks") or []
+    callbacks = listed(config["trainer"].get("callbacks"))
     yield "trainer.callbacks", [c for c in callbacks if c["class_path"].rpartition(".")[2] in methods]
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as YAML and the command line write it, in one line."""
     return str(yaml.safe_dump(value, default_flow_style=True, width=10_000)).removesuffix("\n").removesuffix("\n...")

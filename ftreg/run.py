@@ -38,6 +38,7 @@ def record(
     best: str,
     config: Mapping[str, Any],
     identity: str,
+    start: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Evaluate the last and the best weights of a finished fit on the final splits, and write them down.
 
@@ -48,6 +49,7 @@ def record(
             `final_splits` and `majority`.
         best: path of the best checkpoint; empty if the fit was never evaluated, and the last is the only one.
         config: the resolved configuration.
+        start: of the stage that the run starts from, what the record says of it.
 
     Returns:
         what `result.json` holds.
@@ -64,9 +66,13 @@ def record(
         split: {checkpoint: scores[split] for checkpoint, (scores, _) in found.items()} for split in data.final_splits
     }
     majority = {split: data.majority(split) for split in data.final_splits}
-    split, metric = (*data.dev_splits, *data.final_splits)[0], data.task.metrics[0]
-    # Under `dev`, the best checkpoint was chosen on the rows that are reported: the last one was not.
-    checkpoint = "best" if data.protocol == "holdout" else "last"
+    reported = None
+    if data.final_splits:
+        split, metric = (*data.dev_splits, *data.final_splits)[0], data.task.metrics[0]
+        # Under `dev`, the best checkpoint was chosen on the rows that are reported: the last one was not.
+        checkpoint = "best" if data.protocol == "holdout" else "last"
+        value = scores[split][checkpoint][metric]
+        reported = {"split": split, "checkpoint": checkpoint, "metric": metric, "value": value}
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "identity": identity,
@@ -78,15 +84,11 @@ def record(
         "methods": methods(trainer),
         "seeds": dict(config["seeds"]),
         "scores": scores,
-        "reported": {
-            "split": split,
-            "checkpoint": checkpoint,
-            "metric": metric,
-            "value": scores[split][checkpoint][metric],
-        },
+        "reported": reported,
         "majority": majority,
-        "failed": failed(scores[split]["last"][metric], majority[split][metric]),
+        "failed": reported is not None and failed(scores[split]["last"][metric], majority[split][metric]),
         "cost": spent,
+        "start": start,
         "versions": versions(),
     }
     result = finite(result)
@@ -115,7 +117,7 @@ def evaluate(trainer: pl.Trainer, model: FineTuner, data: Any) -> tuple[Scores, 
     """Scores and predictions of the present weights on every final split; the loggers hear nothing of it."""
     scores: Scores = {}
     predictions: dict[str, Predictions] = {}
-    passes: list[Callable[..., Any]] = [trainer.validate]
+    passes: list[Callable[..., Any]] = [trainer.validate] if data.evaluation_splits else []
     if set(data.final_splits) - set(data.evaluation_splits):
         passes.append(trainer.test)
     loggers, trainer.loggers = trainer.loggers, []

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ftreg.ball import finite
 from ftreg.encoder import Encoder
@@ -189,14 +189,16 @@ class Step:
         if noise != "none":
             self._seed(noise)
         with self._precision(clean), self._encoder.evaluating() if noise == "none" else nullcontext():
-            embeds = self._encoder.embed(self.input_ids) if embeds is None else embeds
-            out = self._encoder(
-                embeds + delta if delta is not None and at == "word" else embeds,
-                self.mask,
-                self._batch.get("token_type_ids"),
-                self._batch.get("lengths"),
-                delta if at == "embedding_output" else None,
-            )
+            out = self._encoder.features(self._batch) if clean and self._encoder.features else None
+            if out is None:
+                embeds = self._encoder.embed(self.input_ids) if embeds is None else embeds
+                out = self._encoder(
+                    embeds + delta if delta is not None and at == "word" else embeds,
+                    self.mask,
+                    self._batch.get("token_type_ids"),
+                    self._batch.get("lengths"),
+                    delta if at == "embedding_output" else None,
+                )
         if params is not None:
             weights.put(held)
         if clean:
@@ -215,6 +217,24 @@ class Step:
             embeds = self._encoder.embed(input_ids)
             types = self._batch.get("token_type_ids")
             return self._encoder.read(embeds, self.mask, types, self._batch.get("lengths"))
+
+    def read_by(self, part: nn.Module, input_ids: Int[Tensor, "batch tokens"]) -> Any:
+        """What a part that the method has added makes of other tokens, in a pass under the method's own dropout.
+
+        Args:
+            part: called as a Hugging Face model is.
+            input_ids: in the places of this batch's.
+        """
+        with torch.enable_grad():
+            self._mix()
+        self._seed("fresh")
+        types = self._batch.get("token_type_ids")
+        with self._precision(clean=False):
+            return part(
+                input_ids=input_ids,
+                attention_mask=self.mask,
+                **({} if types is None else {"token_type_ids": types}),
+            )
 
     def losses(
         self,

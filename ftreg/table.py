@@ -26,14 +26,10 @@ def render(result: Mapping[str, Any], title: str, folder: str) -> str:
         f"backbone {result['backbone']}",
     ]
     lines = [" · ".join(head), "seeds " + ", ".join(f"{name} {value}" for name, value in seeds.items()), ""]
-    width = max(len(f"{split} {metric}") for split, metrics in result["majority"].items() for metric in metrics)
-    lines.append(f"  {'score × 100':<{width}} {'last':>8} {'best':>8} {'majority':>9}")
-    for split, by_checkpoint in result["scores"].items():
-        for metric, majority in result["majority"][split].items():
-            row = [by_checkpoint[checkpoint][metric] for checkpoint in ("last", "best")]
-            mark = f"  ← reported: {reported['checkpoint']}" if (split, metric) == _key(reported) else ""
-            cells = f"{points(row[0]):>8} {points(row[1]):>8} {points(majority):>9}"
-            lines.append(f"  {f'{split} {metric}':<{width}} {cells}{mark}")
+    if reported is None:
+        lines.append("  nothing is evaluated: this fit learns no labels")
+    else:
+        lines += _scores(result)
     if result["failed"]:
         lines.append("  failed run: the last checkpoint is no better than the majority")
     rate = cost["tokens"] / cost["seconds"] if cost["seconds"] else 0.0
@@ -43,11 +39,32 @@ def render(result: Mapping[str, Any], title: str, folder: str) -> str:
         f"peak memory {cost['peak_memory_bytes'] / 2**20:,.0f} MiB",
         f"record {folder}",
     ]
+    lines += [f"start  {line}" for line in _starts(result["start"])]
     if result["source"] == "sample":
         lines.append(f"note   {SAMPLE_NOTE}")
     if result["backbone"] == "demo":
         lines.append(f"note   {DEMO_NOTE}")
     return "\n".join(lines)
+
+
+def _scores(result: Mapping[str, Any]) -> Iterator[str]:
+    reported = result["reported"]
+    width = max(len(f"{split} {metric}") for split, metrics in result["majority"].items() for metric in metrics)
+    yield f"  {'score × 100':<{width}} {'last':>8} {'best':>8} {'majority':>9}"
+    for split, by_checkpoint in result["scores"].items():
+        for metric, majority in result["majority"][split].items():
+            row = [by_checkpoint[checkpoint][metric] for checkpoint in ("last", "best")]
+            mark = f"  ← reported: {reported['checkpoint']}" if (split, metric) == _key(reported) else ""
+            cells = f"{points(row[0]):>8} {points(row[1]):>8} {points(majority):>9}"
+            yield f"  {f'{split} {metric}':<{width}} {cells}{mark}"
+
+
+def _starts(stage: Mapping[str, Any] | None) -> Iterator[str]:
+    """The stages that the run starts from, the latest first, with what each cost once."""
+    while stage is not None:
+        spent = f"{stage['cost']['steps']:,} steps · {stage['cost']['seconds']:.1f} s, once for all who start there"
+        yield f"{stage['task']} · {describe(stage['methods'])} · {spent} · {stage['checkpoint']}"
+        stage = stage["start"]
 
 
 def describe(methods: list[dict[str, Any]]) -> str:
@@ -60,7 +77,7 @@ def _options(method: Mapping[str, Any]) -> Iterator[str]:
     parameters = inspect.signature(known[method["name"]]).parameters if method["name"] in known else {}
     for number, (name, value) in enumerate(method["options"].items()):
         if number == 0 or name not in parameters or parameters[name].default != value:
-            yield f"{name}={value}"
+            yield f"{name}={'…' if isinstance(value, list) and any(isinstance(v, dict) for v in value) else value}"
 
 
 def points(value: float | None) -> str:

@@ -8,4 +8,5 @@ from ftreg.methods.layer_pooling import LayerPooling as LayerPooling
 from ftreg.methods.mixout import Mixout as Mixout
 from ftreg.methods.pgd import PGD as PGD
 from ftreg.methods.smart import SMART as SMART
+from ftreg.methods.two_stage import TwoStage as TwoStage
 from ftreg.methods.vat import VAT as VAT

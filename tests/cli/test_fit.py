@@ -14,9 +14,7 @@ from ftreg.__main__ import main
 from ftreg.identity import identity
 from tests.cli.runs import BASE, MIXOUT, ROOT, SHORT, fit, metrics, result, same, weights
 
-KEYS = (
-    "schema identity status task source backbone protocol methods seeds scores reported majority failed cost versions"
-)
+KEYS = "schema identity status task source backbone protocol methods seeds scores reported majority failed cost start versions"
 
 
 def test_folder(finished: Path) -> None:

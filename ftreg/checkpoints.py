@@ -1,0 +1,30 @@
+"""Reading checkpoints: plain values only, and one line for what is no checkpoint."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ftreg.errors import UsageError
+
+
+def load(path: str, option: str) -> dict[str, Any]:
+    """What `ftreg fit`, or a Lightning trainer, saved there; tensors stay in the file until they are used.
+
+    Args:
+        path: of the file.
+        option: that names it, for complaints.
+
+    Raises:
+        UsageError: no such file, or no checkpoint.
+    """
+    if not Path(path).is_file():
+        raise UsageError(f"{option} {path}: no such file; give a checkpoint, such as RUN/checkpoints/last.ckpt")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError):
+        raise UsageError(f"{option} {path}: not a checkpoint, or a broken one; give one that ftreg fit wrote") from None
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise UsageError(f"{option} {path}: not a Lightning checkpoint; give one of ftreg fit")
+    return checkpoint

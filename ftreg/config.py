@@ -1,0 +1,98 @@
+"""What the command line adds to a configuration: seeds, the file that keeps it, and what it says of its methods."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import yaml
+from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
+from pytorch_lightning.utilities import rank_zero_only
+
+from ftreg import run
+from ftreg.errors import UsageError
+from ftreg.names import listed
+from ftreg.structure import subclasses
+
+
+@dataclass
+class Seeds:
+    """The three seeds of a run.
+
+    Args:
+        init: of the head's first weights, dropout and the methods' noise.
+        order: of the order of the training rows.
+        split: of the selection split and of train_subset.
+    """
+
+    init: int = 0
+    order: int = 0
+    split: int = 0
+
+
+class SaveConfig(SaveConfigCallback):
+    """`config.yaml` in the run's folder, replaced whole by a second fit, and in every logger."""
+
+    def __init__(self, parser: LightningArgumentParser, config: Any, notices: Sequence[str] = ()) -> None:
+        super().__init__(parser, config)
+        self.notices = notices
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """After the data are read; only a fit has a configuration to keep."""
+        for notice in self.notices:
+            say(notice)
+        self.notices = ()
+        if stage == "fit" and trainer.is_global_zero and not self.already_saved:
+            self.already_saved = True
+            text = self.parser.dump(self.config, skip_none=False)
+            path = Path(trainer.default_root_dir) / self.config_filename
+            run.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+            record = {**yaml.safe_load(text), "methods": run.methods(trainer)}
+            for logger in trainer.loggers:
+                logger.log_hyperparams(record)
+
+
+@rank_zero_only
+def say(text: str) -> None:
+    """Print a line, on the first process alone."""
+    print(text, flush=True)
+
+
+def known_callbacks(cls: type[pl.Callback] = pl.Callback) -> dict[str, type]:
+    """Every callback that has been imported, by its bare name."""
+    found: dict[str, type] = {}
+    for child in cls.__subclasses__():
+        found |= {child.__name__: child, **known_callbacks(child)}
+    return found
+
+
+def method_names(callbacks: Any) -> list[str]:
+    """The methods among `trainer.callbacks`, in order."""
+    names = [str(entry.class_path).rpartition(".")[2] for entry in listed(callbacks)]
+    methods = {cls.__name__ for cls in subclasses()}
+    return [name for name in names if name in methods]
+
+
+def supervised(callbacks: Any) -> bool:
+    """Whether a fit with these `trainer.callbacks` learns the task's labels."""
+    unsupervised = {cls.__name__ for cls in subclasses() if not cls.supervised}
+    return unsupervised.isdisjoint(method_names(callbacks))
+
+
+def check_writable(root: str) -> None:
+    """Make the run's folder, and write in it.
+
+    Raises:
+        UsageError: that cannot be done.
+    """
+    probe = Path(root) / f".{os.getpid()}.tmp"
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"trainer.default_root_dir {root}: cannot write there ({error.strerror}); give another folder"
+        ) from None

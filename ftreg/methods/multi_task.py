@@ -1,0 +1,170 @@
+"""MultiTask: several tasks on one encoder, with a head each; every optimizer step is of one task.
+
+Liu, He, Chen, Gao. *Multi-Task Deep Neural Networks for Natural Language Understanding*. ACL 2019, arXiv 1901.11504,
+Algorithm 1: a batch b_t of task t gives one step on the shared encoder θ and on that task's head φ_t,
+
+    (θ, φ_t) ← (θ, φ_t) − ε ∇ L_t(θ, φ_t; b_t)
+
+with L_t cross-entropy, or squared error for a regression (equations 6 and 7). Every head is the architecture's own
+here, not the paper's stochastic answer network for pairs. The batches are those of
+`glue_tasks.mixture.MixtureLoader`; the run's main task keeps the plain head, which is the one that is evaluated.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+from transformers import AutoModelForSequenceClassification
+
+from ftreg.encoder import Encoder
+from ftreg.errors import UsageError
+from ftreg.gradients import deposit
+from ftreg.noise import seeded, stream_seed
+from ftreg.regularizer import Regularizer
+from ftreg.step import Scalar, Step
+
+PLAIN = ""
+"""In place of a task's name: the main one's."""
+
+
+class MultiTask(Regularizer):
+    """A head for each of several tasks beside the main one, used by the batches that have its name as `task`.
+
+    The heads that a step does not use get no gradient, whatever other methods say of them: no decay and no moments.
+
+    Args:
+        heads: class names in id order of each task, by its name; empty for a regression.
+
+    Raises:
+        UsageError: a class is alone, another head than the plain one reads the encoder, or the data have other tasks.
+    """
+
+    papers: ClassVar[tuple[str, ...]] = ("liu2019mtdnn",)
+
+    def __init__(self, heads: dict[str, list[str]]) -> None:
+        self.heads = {task: list(labels) for task, labels in heads.items()}
+        for task, labels in self.heads.items():
+            if len(labels) == 1:
+                raise UsageError(f"MultiTask.heads.{task} is {labels}; give two or more names, or none for regression")
+        self._task = PLAIN
+        self._owner: dict[str, str] = {}
+        self._hooks: list[RemovableHandle] = []
+
+    def attach(self, encoder: Encoder) -> None:
+        if self.heads and self.name not in encoder.parts:
+            heads = {_key(task): _fresh(encoder, task, labels) for task, labels in self.heads.items()}
+            encoder.parts[self.name] = nn.ModuleDict(heads)
+
+    def start(self, encoder: Encoder) -> None:
+        if self.heads and encoder.head is not None:
+            raise UsageError(
+                f"MultiTask and {type(encoder.head).__name__} both decide how hidden states become logits: "
+                f"train on one task, or keep the plain head"
+            )
+
+    def remember(self, encoder: Encoder) -> None:
+        names = [name for name, _ in encoder.named_parameters() if encoder.in_head(name)]
+        self._owner = {name: PLAIN for name in names if name.startswith("model.")}
+        for task in self.heads:
+            start = f"parts.{self.name}.{_key(task)}."
+            self._owner |= {name: task for name in names if name.startswith(start)}
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        data: Any = getattr(trainer, "datamodule", None)
+        for task, labels in getattr(data, "heads", {}).items():
+            if self.heads.get(task) != list(labels):
+                raise UsageError(f"MultiTask.heads.{task} is {self.heads.get(task)}; data.also has {list(labels)}")
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Mapping[str, Any], batch_idx: int
+    ) -> None:
+        task = str(batch.get("task", PLAIN))
+        self._task = task if task in self.heads else PLAIN
+        if self._task != PLAIN:
+            self._use(_encoder(pl_module))
+
+    def penalty(self, step: Step) -> Scalar | None:
+        idle = self._idle() & step.params.keys()
+        if not idle or not torch.distributed.is_initialized():
+            return None
+        # DDP waits for every parameter's gradient, in every step.
+        held = [parameter for name, parameter in step.params.items() if name in idle]
+        return deposit(step.labels.new_zeros((), dtype=held[0].dtype), held, [torch.zeros_like(p) for p in held])
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        # No gradient rather than zero: no decay, no moments, and no step is counted for bias correction.
+        for name in self._idle():
+            _encoder(pl_module).get_parameter(name).grad = None
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        self._release()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        super().on_exception(trainer, pl_module, exception)
+        self._release()
+
+    def _use(self, encoder: Encoder) -> None:
+        """Let every pass of this step run through the task's head.
+
+        In place of the plain one during passes only: between them all parameters are where their names say.
+        """
+        modules = encoder.model._modules
+        plain = dict(_head(encoder.model))
+        mine = dict(encoder.parts[self.name].get_submodule(_key(self._task)).named_children())
+
+        def swap(*args: Any) -> None:
+            modules.update(mine)
+
+        def swap_back(*args: Any) -> None:
+            modules.update(plain)
+
+        self._release()
+        self._hooks = [
+            encoder.model.register_forward_pre_hook(swap),
+            encoder.model.register_forward_hook(swap_back, always_call=True),
+        ]
+
+    def _release(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+    def _idle(self) -> set[str]:
+        """The parameters of the heads that this step does not use."""
+        return {name for name, task in self._owner.items() if task != self._task}
+
+
+def _key(task: str) -> str:
+    """The task's name as that of a module, which must have no dot and be no attribute of `nn.ModuleDict`."""
+    return f"{task.replace('.', ':')}_head"
+
+
+def _head(model: Any) -> list[tuple[str, nn.Module]]:
+    """What a model has on top of its base, by name."""
+    return [(name, module) for name, module in model.named_children() if name != model.base_model_prefix]
+
+
+def _fresh(encoder: Encoder, task: str, labels: Sequence[str]) -> nn.ModuleDict:
+    """A head of the architecture's own kind, drawn as it draws its own."""
+    config = copy.deepcopy(encoder.model.config)
+    config.id2label = dict(enumerate(labels or ("score",)))
+    config.label2id = {label: index for index, label in config.id2label.items()}
+    with torch.device("meta"):  # the base of it is not wanted
+        model = AutoModelForSequenceClassification.from_config(config, dtype=encoder.model.dtype)
+    head = nn.ModuleDict(dict(_head(model))).to_empty(device="cpu")
+    with seeded(stream_seed(encoder.seed, "MultiTask", task)):
+        for module in head.modules():
+            model._init_weights(module)
+    return head.to(encoder.model.device).train(encoder.model.training)
+
+
+def _encoder(pl_module: pl.LightningModule) -> Encoder:
+    encoder = pl_module.encoder
+    assert isinstance(encoder, Encoder)
+    return encoder

@@ -1,0 +1,135 @@
+"""TwoStage: fine-tune from an intermediate stage's weights instead of the pre-trained ones.
+
+Supervised stages: Phang, Févry, Bowman. *Sentence Encoders on STILTs*. 2018, arXiv 1811.01088 (the head is drawn
+afresh); Garg, Vu, Moschitti. *TANDA*. AAAI 2020, arXiv 1911.04118 (the head is kept). Further pre-training on the
+task's own text: Gururangan et al. *Don't Stop Pretraining*. ACL 2020, arXiv 2004.10964.
+
+    θ₁ = stage one, started at the pre-trained θ₀        θ = fine-tuning on the target, started at θ₁
+
+with a fresh optimizer, schedule and warm-up. A stage is an ordinary fit: `ftreg fit` runs it before the target's
+(`ftreg.stages`), and this method only loads its weights.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from ftreg import checkpoints
+from ftreg.checks import one_of
+from ftreg.encoder import Encoder
+from ftreg.errors import UsageError
+from ftreg.regularizer import Regularizer
+
+HeadPolicy = Literal["new", "keep"]
+PoolerPolicy = Literal["keep", "pretrained", "new"]
+Anchor = Literal["pretrained", "intermediate"]
+Which = Literal["best", "last"]
+
+
+class TwoStage(Regularizer):
+    """Another start; with neither stages nor a checkpoint, plain fine-tuning.
+
+    Args:
+        stages: configurations of `ftreg fit`, as mappings or as the paths of YAML files; each starts from the one
+            before. What they take from the target's is in `ftreg.stages`.
+        checkpoint: of a run of the same architecture, in place of stages.
+        weights: which of a stage's checkpoints; `last` where its fit evaluated nothing.
+        head: drawn afresh, or the stage's, with its classes put into the target's order by name.
+        pooler: the stage's, the pre-trained one, or drawn afresh.
+        anchor: what counts as the start for everything that pulls towards one, such as Mixout.
+        overlap: whether a stage may train on rows that the target is evaluated on.
+        store: folder in which stages are kept under their identity, and found again by every later run.
+
+    Raises:
+        UsageError: an option is out of range; the checkpoint is of another architecture, or its head of other labels.
+    """
+
+    papers: ClassVar[tuple[str, ...]] = ("phang2018stilts", "garg2020tanda", "gururangan2020dont")
+
+    def __init__(
+        self,
+        stages: list[dict[str, Any] | str] | None = None,
+        checkpoint: str | None = None,
+        weights: Which = "best",
+        head: HeadPolicy = "new",
+        pooler: PoolerPolicy = "keep",
+        anchor: Anchor = "intermediate",
+        overlap: Literal["refuse", "allow"] = "refuse",
+        store: str = "runs/stages",
+    ) -> None:
+        one_of("TwoStage", weights=(weights, Which), head=(head, HeadPolicy), pooler=(pooler, PoolerPolicy))
+        one_of("TwoStage", anchor=(anchor, Anchor), overlap=(overlap, Literal["refuse", "allow"]))
+        if stages and checkpoint:
+            raise UsageError("TwoStage has both stages and a checkpoint; give one of them")
+        self.stages, self.checkpoint, self.weights = stages, checkpoint, weights
+        self.head: HeadPolicy = head
+        self.pooler: PoolerPolicy = pooler
+        self.anchor: Anchor = anchor
+        self.overlap, self.store = overlap, store
+        self.source = checkpoint
+        """The checkpoint to start from: the command line sets it once the stages are trained."""
+        self._fitting = False
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        # An evaluation takes its weights from its own checkpoint, maybe on a machine where the stage's is not.
+        self._fitting = stage == "fit"
+        if self._fitting and self.stages and self.source is None:
+            raise UsageError(
+                "TwoStage.stages are run by `ftreg fit`; from Python, fit the stage first and give its checkpoint"
+            )
+
+    def start(self, encoder: Encoder) -> None:
+        if self._fitting and self.source and encoder.pristine:
+            encoder.load(self._values(encoder, Path(self.source).expanduser()), self.anchor)
+            if self.pooler == "new":
+                if encoder.pooler is None:
+                    raise UsageError(f"TwoStage.pooler is new: {type(encoder.model).__name__} has no pre-trained one")
+                encoder.reinitialise(encoder.pooler)
+
+    def _values(self, encoder: Encoder, path: Path) -> dict[str, Tensor]:
+        """What is loaded, by parameter: the encoder, and the head where it is kept."""
+        saved = checkpoints.load(str(path), "TwoStage.checkpoint")
+        record = saved.get("ftreg", {})
+        values = {name.removeprefix("encoder."): value for name, value in saved["state_dict"].items()}
+        pooler = f"model.{encoder.model.base_model_prefix}.pooler."
+        named = [(name, p) for name, p in encoder.named_parameters() if name not in encoder.redrawn]
+        wanted = {
+            name: parameter
+            for name, parameter in named
+            if not encoder.in_head(name) and (self.pooler == "keep" or not name.startswith(pooler))
+        }
+        if self.head == "keep":
+            if not record.get("supervised", True):
+                raise UsageError(f"TwoStage.head is keep: {path} has learnt no labels; give head=new")
+            order = _order(encoder.labels, record.get("labels", encoder.labels), path)
+            # A plain head that another one has replaced is still there, frozen.
+            kept = {name: p for name, p in named if encoder.in_head(name) and p.requires_grad}
+            wanted |= kept
+            classifier = [name for name, _ in encoder.linears() if name in kept][-1].removesuffix("weight")
+            for name in (f"{classifier}weight", f"{classifier}bias"):
+                if order and len(values.get(name, ())) == len(order):
+                    values[name] = values[name][order]
+        for name, parameter in wanted.items():
+            if name not in values or values[name].shape != parameter.shape:
+                raise UsageError(
+                    f"TwoStage: {path} has no {name} of shape {list(parameter.shape)}; "
+                    f"a stage has the target's architecture{', and its kind of head' if self.head == 'keep' else ''}"
+                )
+        return {name: values[name] for name in wanted}
+
+
+def _order(ours: Sequence[str], theirs: Sequence[str], path: Path) -> list[int]:
+    """Where each of our classes stands among theirs; empty for a regression.
+
+    Raises:
+        UsageError: they are not the same classes.
+    """
+    if sorted(ours) != sorted(theirs):
+        raise UsageError(
+            f"TwoStage.head is keep: the head of {path} tells {', '.join(theirs) or 'a score'} apart, "
+            f"the target has {', '.join(ours) or 'a score'}; give head=new"
+        )
+    return [list(theirs).index(label) for label in ours]

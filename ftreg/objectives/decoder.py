@@ -1,0 +1,97 @@
+"""The heads that turn hidden states into tokens: an architecture's own masked-language-model head."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForMaskedLM
+from transformers.modeling_outputs import BaseModelOutput
+
+from ftreg.backbone import resolve
+from ftreg.encoder import Encoder
+from ftreg.errors import UsageError
+from ftreg.loading import quietly
+from ftreg.noise import seeded, stream_seed
+
+
+class Decoder(nn.Module):
+    """A masked-language-model head; its output matrix is the word embeddings, where the architecture ties them.
+
+    Args:
+        model: an architecture's own masked language model, whose encoder is taken out.
+        words: the word embeddings to tie to.
+    """
+
+    def __init__(self, model: Any, words: nn.Module) -> None:
+        super().__init__()
+        base = _Passed()
+        output = model.get_output_embeddings()
+        if output is not None and output.weight.shape == words.weight.shape:
+            if getattr(model.config, "tie_word_embeddings", True):
+                output.weight = words.weight
+        else:
+            # DeBERTa-v3's head multiplies by what it finds there.
+            base.embeddings = nn.Module()
+            base.embeddings.word_embeddings = words
+        setattr(model, model.base_model_prefix, base)
+        self.model = model
+
+    def forward(self, hidden: Float[Tensor, "k hidden"]) -> Float[Tensor, "k vocabulary"]:
+        """Logits of the hidden states at the places to predict."""
+        out: Tensor = self.model(inputs_embeds=hidden.unsqueeze(0)).logits
+        return out.squeeze(0)
+
+
+class _Passed(nn.Module):
+    """Stands where the encoder was, and hands on what it is given."""
+
+    def forward(self, *args: Any, inputs_embeds: Tensor, **kwargs: Any) -> BaseModelOutput:
+        return BaseModelOutput(last_hidden_state=inputs_embeds)  # type: ignore[arg-type]
+
+
+def decoder(encoder: Encoder, name: str) -> Decoder:
+    """The backbone's own head, in training mode; a fresh one, with a warning, where the backbone has none.
+
+    Args:
+        encoder: whose word embeddings it is tied to.
+        name: of the method, for its stream and in the warning.
+
+    Raises:
+        UsageError: the architecture has no masked language model.
+    """
+    backbone = resolve(encoder.backbone)
+    with seeded(stream_seed(encoder.seed, name)), quietly():
+        try:
+            if backbone.pretrained:
+                model, report = AutoModelForMaskedLM.from_pretrained(
+                    backbone.path,
+                    dtype=torch.get_default_dtype(),
+                    ignore_mismatched_sizes=True,
+                    output_loading_info=True,
+                )
+                lost = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
+            else:
+                config = AutoConfig.from_pretrained(backbone.path)
+                model = AutoModelForMaskedLM.from_config(config, dtype=torch.get_default_dtype())
+                lost = [key for key, _ in model.named_parameters()]
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{name}: backbone {encoder.backbone}: {' '.join(str(error).split())}") from error
+    if any(not key.startswith(f"{model.base_model_prefix}.") for key in lost):
+        rank_zero_warn(
+            f"{name}: backbone {encoder.backbone} has no head for masked tokens; it starts from a fresh one, "
+            f"tied to its word embeddings"
+        )
+    return Decoder(model, encoder.model.get_input_embeddings()).train()
+
+
+def freeze_unread(encoder: Encoder) -> None:
+    """Freeze what nothing reaches that reads hidden states alone: DDP must not wait for its gradients.
+
+    These are the task's head and the pooler; not what methods have added.
+    """
+    pooler = f"model.{encoder.model.base_model_prefix}.pooler."
+    for name, parameter in encoder.named_parameters():
+        if (encoder.in_head(name) and not name.startswith("parts.")) or name.startswith(pooler):
+            parameter.requires_grad_(False)

@@ -1,0 +1,165 @@
+"""Stage one: an ordinary fit before the target's, in the same launch, kept under its identity and trained once.
+
+    ftreg fit  ──▶  TwoStage(stages=[a, b])  ──▶  fit b, with TwoStage(stages=[a])  ──▶  …  ──▶  the target's fit
+
+A stage is what `ftreg fit` would read from a file: groups `model`, `data`, `trainer` and `seeds`. It takes from the
+target's configuration, unless it says otherwise, the backbone, where the data lie, and how and where a run is computed
+(devices, strategy, precision, loggers); not the methods, the recipe or the seeds. A stage without `data.task` is on
+the target's own task, and takes all of its data options and its split seed: it then sees no selection row either.
+"""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
+
+from ftreg.errors import UsageError
+from ftreg.identity import ELSEWHERE
+from ftreg.names import listed
+from ftreg.resume import shown
+from ftreg.run import write_atomically
+
+GROUPS = ("model", "data", "trainer", "seeds")
+INHERITED = (ELSEWHERE - {"default_root_dir", "enable_checkpointing"}) | {"precision"}
+"""Trainer options that a stage takes from the target."""
+RESULT = "result.json"
+LAUNCH = "FTREG_LAUNCH"
+"""Environment variable that the processes of one launch share."""
+LAUNCHERS = (
+    "SLURM_JOB_ID",
+    "SLURM_STEP_ID",
+    "SLURM_RESTART_COUNT",
+    "TORCHELASTIC_RUN_ID",
+    "TORCHELASTIC_RESTART_COUNT",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+)
+"""What launchers that start all processes themselves tell each of them."""
+
+
+def options(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The options of the TwoStage in a resolved configuration, if it has stages to run."""
+    for entry in listed(config["trainer"].get("callbacks")):
+        if entry["class_path"].rpartition(".")[2] == "TwoStage" and entry["init_args"].get("stages"):
+            return dict(entry["init_args"])
+    return None
+
+
+def arguments(two_stage: Mapping[str, Any], target: Mapping[str, Any]) -> list[str]:
+    """`ftreg fit`'s arguments for the last of the stages; the ones before it are its own TwoStage's.
+
+    Args:
+        two_stage: the method's options.
+        target: the resolved configuration of the fit that starts from the stage.
+
+    Raises:
+        UsageError: a stage is no configuration.
+    """
+    *before, stage = two_stage["stages"]
+    own = _read(stage)
+    data, trainer = own["data"], own["trainer"]
+    if "task" in data:
+        data = ({} if "source" in data else {name: target["data"][name] for name in ("source", "path")}) | data
+        seeds = own["seeds"]
+    else:
+        data = target["data"] | data
+        seeds = {"split": target["seeds"]["split"]} | own["seeds"]
+    trainer = {name: target["trainer"][name] for name in INHERITED if target["trainer"].get(name) is not None} | trainer
+    if before:
+        earlier = {"class_path": "TwoStage", "init_args": {**two_stage, "stages": before, "head": "new"}}
+        trainer["callbacks"] = [earlier, *listed(trainer.get("callbacks"))]
+    merged = {
+        "model": {"backbone": target["model"]["backbone"]} | own["model"],
+        "data": data,
+        "trainer": trainer,
+        "seeds": seeds,
+    }
+    return [f"--{group}.{name}={shown(value)}" for group in GROUPS for name, value in merged[group].items()]
+
+
+def obtain(folder: Path, train: Callable[[], None]) -> None:
+    """Have a finished run in the folder: train it, or wait for the launch that does.
+
+    Call it on every process of a launch. One of them takes the lock for all; the others join the fit that it starts,
+    or see that there is nothing to do. Between machines the folder must be on a file system that both see.
+
+    Args:
+        folder: the stage's own.
+        train: fits, and leaves `result.json`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    done, claim, launch = folder / RESULT, folder / ".training", _launch()
+    if getattr(rank_zero_only, "rank", 0) or int(os.environ.get("NODE_RANK", 0)):
+        while not done.is_file() and _text(claim) != launch:
+            time.sleep(0.1)
+        if not done.is_file():
+            train()
+        return
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        rank_zero_info(f"stage one: another run trains it in {folder}; waiting")
+        lock.acquire()
+    try:
+        if not done.is_file():
+            write_atomically(claim, lambda path: path.write_text(launch))
+            train()
+    finally:
+        claim.unlink(missing_ok=True)
+        lock.release()
+
+
+def record(folder: Path, weights: str) -> dict[str, Any]:
+    """What a target's record says of the stage that it starts from; `checkpoint` is where its weights are.
+
+    Args:
+        folder: the stage's own, with a finished run.
+        weights: `best` or `last`.
+    """
+    result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    chosen = folder / "checkpoints" / f"{weights}.ckpt"
+    checkpoint = chosen if chosen.is_file() else chosen.with_name("last.ckpt")
+    names = ("identity", "task", "source", "methods", "seeds", "reported", "cost", "start")
+    return {name: result[name] for name in names} | {"checkpoint": str(checkpoint)}
+
+
+def _read(stage: Mapping[str, Any] | str) -> dict[str, dict[str, Any]]:
+    """A stage by groups, each a copy; `callbacks+`, as a file may have it, is `callbacks`."""
+    content: Any = stage
+    if isinstance(stage, str):
+        try:
+            content = yaml.safe_load(Path(stage).expanduser().read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UsageError(f"TwoStage.stages: {stage} cannot be read as YAML ({error})") from None
+    if not isinstance(content, Mapping) or not all(isinstance(group, Mapping) for group in content.values()):
+        raise UsageError(f"TwoStage.stages: {stage!r} is no configuration; write groups such as data: and model:")
+    unknown = [group for group in content if group not in GROUPS and group != "ckpt_path"]
+    if unknown:
+        raise UsageError(f"TwoStage.stages: no group {unknown[0]!r} in a stage; it has {', '.join(GROUPS)}")
+    return {
+        group: {str(name).rstrip("+"): value for name, value in (content.get(group) or {}).items()} for group in GROUPS
+    }
+
+
+def _launch() -> str:
+    """A name that all processes of this launch know and no other launch has."""
+    if LAUNCH not in os.environ:
+        found = [f"{name}={os.environ[name]}" for name in LAUNCHERS if name in os.environ]
+        # Lightning's own launcher starts the others later, with this environment.
+        os.environ[LAUNCH] = " ".join(found) or uuid.uuid4().hex
+    return os.environ[LAUNCH]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

@@ -81,7 +81,12 @@ def arguments(two_stage: Mapping[str, Any], target: Mapping[str, Any]) -> list[s
         "trainer": trainer,
         "seeds": seeds,
     }
-    return [f"--{group}.{name}={shown(value)}" for group in GROUPS for name, value in merged[group].items()]
+    return [
+        # A string as it would be typed: quotes would become part of it.
+        f"--{group}.{name}={value if isinstance(value, str) else shown(value)}"
+        for group in GROUPS
+        for name, value in merged[group].items()
+    ]
 
 
 def obtain(folder: Path, train: Callable[[], None]) -> None:

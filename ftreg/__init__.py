@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ftreg.methods.two_stage import TwoStage as TwoStage
     from ftreg.methods.vat import VAT as VAT
     from ftreg.noise import Noise as Noise
+    from ftreg.objectives.masked_lm import MaskedLM as MaskedLM
+    from ftreg.objectives.replaced_tokens import ReplacedTokens as ReplacedTokens
     from ftreg.regularizer import Regularizer as Regularizer
     from ftreg.regularizer import Slot as Slot
     from ftreg.step import Step as Step
@@ -50,7 +52,9 @@ _HOMES = {
     "SMART": "ftreg.methods.smart",
     "TwoStage": "ftreg.methods.two_stage",
     "VAT": "ftreg.methods.vat",
+    "MaskedLM": "ftreg.objectives.masked_lm",
     "mixout": "ftreg.functional.mixout",
+    "ReplacedTokens": "ftreg.objectives.replaced_tokens",
     "Noise": "ftreg.noise",
     "Regularizer": "ftreg.regularizer",
     "Slot": "ftreg.regularizer",

@@ -22,11 +22,13 @@ from ftreg.errors import UsageError
 from ftreg.evaluations import Best, Evaluations, checkpoints
 from ftreg.finetuner import FineTuner
 from ftreg.identity import folder_content, identity
+from ftreg.methods.multi_task import MultiTask
 from ftreg.methods.two_stage import TwoStage
 from ftreg.names import Names, listed
 from ftreg.quiet import quiet
 from ftreg.structure import subclasses
 from glue_tasks.data import GlueDataModule
+from glue_tasks.overlap import check_overlap
 
 TRACEBACK = "FTREG_TRACEBACK"
 """Set this environment variable to see where a one-line error came from."""
@@ -110,23 +112,32 @@ class Cli(LightningCLI):
     def _obtain(self, stage: "Plan") -> dict[str, Any]:
         """Find the stage's run, or train it now."""
         two_stage = stages.options(self._plain()) or {}
-        from glue_tasks.overlap import check_overlap
-
         if two_stage["overlap"] == "refuse":
-            found = check_overlap(self.data(), stage.datamodule)
-            if found is not None:
-                raise UsageError(f"TwoStage: {found}; leave them out of the stage, or set overlap=allow and say so")
+            self._check_overlap(stage)
         folder = Path(two_stage["store"]).expanduser() / f"{stage.datamodule.task.name}-{stage.identity()}"
         if not (folder / stages.RESULT).is_file():
             say(f"starts from a stage that is not there yet: {stage.datamodule.task.title}, now trained in {folder}")
         stages.obtain(folder, lambda: stage.train(folder))
         return stages.record(folder, two_stage["weights"])
 
+    def _check_overlap(self, stage: "Plan | None") -> None:
+        data = self.data()
+        while stage is not None:
+            found = check_overlap(data, stage.datamodule)
+            if found is not None:
+                raise UsageError(
+                    f"TwoStage: stage {stage.datamodule.task.name} has {found}; "
+                    "give the stage other rows, or set overlap=allow and say so where you report"
+                )
+            stage = stage.stage
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """The trainer with the callbacks that every run has."""
         options: Any = self.config_init[self.subcommand]
         trainer = options.trainer
         callbacks = [*listed(trainer.callbacks)]
+        if self.datamodule.heads:
+            callbacks.append(MultiTask({task: list(labels) for task, labels in self.datamodule.heads.items()}))
         if trainer.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = sys.stderr.isatty()
         if self.subcommand == "fit":

@@ -20,6 +20,11 @@ def check(methods: Sequence[Regularizer], trainer: pl.Trainer) -> None:
         UsageError: the strategy splits parameters over ranks, or the precision rounds away what a method measures.
     """
     check_claims(methods)
+    heads = getattr(getattr(trainer, "datamodule", None), "heads", {})
+    if heads and not any(method.name == "MultiTask" for method in methods):
+        raise UsageError(
+            f"data.also has {', '.join(heads)}: add MultiTask(data.heads) to the callbacks, for their heads"
+        )
     if methods and isinstance(trainer.strategy, SPLITTING):
         raise UsageError(
             f"{', '.join(m.name for m in methods)}: not under {type(trainer.strategy).__name__}, "

@@ -77,8 +77,9 @@ def method_names(callbacks: Any) -> list[str]:
 
 def supervised(callbacks: Any) -> bool:
     """Whether a fit with these `trainer.callbacks` learns the task's labels."""
-    unsupervised = {cls.__name__ for cls in subclasses() if not cls.supervised}
-    return unsupervised.isdisjoint(method_names(callbacks))
+    known = {cls.__name__: cls for cls in subclasses()}
+    entries = [(known.get(entry.class_path.rpartition(".")[2]), entry.get("init_args")) for entry in listed(callbacks)]
+    return all(cls(**(options or {})).supervised for cls, options in entries if cls is not None)
 
 
 def check_writable(root: str) -> None:

@@ -105,9 +105,9 @@ class Encoder(nn.Module):
         if self.head is not None:
             states = self._hidden_states(inputs, tuple(mask.shape))
             return states[-1], self.head(states, mask)
-        out = self.model(**inputs, output_hidden_states=True)
-        # The last one has passed the end of the layer stack, and is unpacked already.
-        return out.hidden_states[-1], out.logits
+        with _watched(layer_stack(self.model)) as seen:
+            logits = self.model(**inputs).logits
+        return seen[-1], logits
 
     def _inputs(
         self, embeds: Tensor, mask: Tensor, token_types: Tensor | None, lengths: Sequence[int] | None
@@ -167,7 +167,8 @@ class Encoder(nn.Module):
         """
         pooler = f"model.{self.model.base_model_prefix}.pooler."
         for name, parameter in self.named_parameters():
-            if self.in_head(name) or (name.startswith(pooler) and not keep_pooler):
+            plain = self.in_head(name) and not name.startswith("parts.")
+            if plain or (name.startswith(pooler) and not keep_pooler):
                 parameter.requires_grad_(False)
         self.head = head
 
@@ -178,8 +179,10 @@ class Encoder(nn.Module):
 
     def linears(self) -> Iterator[tuple[str, nn.Linear]]:
         """Every Linear of the encoder and its head, by the name of its weight."""
+        own = dict(self.named_parameters())
         for path, module in self.named_modules():
-            if isinstance(module, nn.Linear):
+            # Not the output matrix of a decoder, which is the word embeddings.
+            if isinstance(module, nn.Linear) and f"{path}.weight" in own:
                 yield f"{path}.weight", module
 
     def in_head(self, path: str) -> bool:
@@ -253,6 +256,19 @@ class Encoder(nn.Module):
                     self.model._init_weights(part)
         self.pretrained -= frozenset(names)
         self.redrawn |= frozenset(names)
+
+
+@contextmanager
+def _watched(stack: nn.Module) -> Iterator[list[Tensor]]:
+    """The last hidden states of each pass through a stack of layers, unpacked."""
+    seen: list[Tensor] = []
+    # Not output_hidden_states, for which transformers hangs hooks on every layer and leaves them there. After
+    # packing's own hook.
+    handle = stack.register_forward_hook(lambda module, args, output: seen.append(output.last_hidden_state))
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 @contextmanager

@@ -75,7 +75,7 @@ class Features:
         """The features of some of the batch's rows, each [rows, …, dim], and the head's logits; without dropout."""
         encoder, types, lengths = self._encoder, batch.get("token_type_ids"), batch.get("lengths")
         at = torch.tensor(places, device=batch["input_ids"].device)
-        # With gradients, which nothing frozen has: autocast would keep the head's weights as cast without them.
+        # With gradients, which frozen parts do not have: so features tell whether something below the head trains.
         with self._caught() as features, encoder.evaluating():
             logits = encoder(
                 encoder.embed(batch["input_ids"][at]),
@@ -85,7 +85,7 @@ class Features:
             )
         if any(feature.requires_grad for feature in features):
             raise UsageError(
-                "HeadFirst.cache: something below the head trains, so nothing can be kept; use cache=false"
+                "HeadFirst.cache: something below the head trains, so nothing can be kept; give cache=false"
             )
         return features, logits
 

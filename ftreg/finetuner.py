@@ -220,6 +220,7 @@ class FineTuner(pl.LightningModule):
         # A fused optimizer unscales fp16 gradients itself, and Lightning then refuses to clip.
         fused = str(self.trainer.precision) != "16-mixed"
         rates = {name: lr for method in self.methods for name, lr in method.learning_rates(self.encoder).items()}
+        rates = {name: lr for name, lr in rates.items() if name in named}  # an objective may have frozen the head
         optimizer = AdamW(named, anchors, self.lr, self.weight_decay, fused, rates)
         schedule = get_linear_schedule_with_warmup(optimizer, round(self.warmup * total), total)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -38,6 +38,9 @@ def identity(config: Mapping[str, Any], contents: Mapping[str, str]) -> str:
     trainer["callbacks"] = [_resolved(entry, contents) for entry in listed(config["trainer"].get("callbacks"))]
     model = {**config["model"], "backbone": contents.get("backbone", config["model"]["backbone"])}
     data = {name: value for name, value in config["data"].items() if name not in ("path", "eval_batch_size")}
+    data["also"] = [
+        {name: v for name, v in other.items() if name != "path"} for other in config["data"].get("also") or []
+    ]
     data["content"] = contents.get("data", config["data"].get("path"))
     resolved = {"schema": SCHEMA, "seeds": config["seeds"], "model": model, "data": data, "trainer": trainer}
     return hashlib.sha256(json.dumps(resolved, sort_keys=True, default=str).encode()).hexdigest()[:16]

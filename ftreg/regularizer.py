@@ -49,13 +49,16 @@ class Regularizer(pl.Callback):
     """Exclusive slots that this method owns."""
     family: ClassVar[str] = ""
     """Penalties of one family do much the same thing; two of them are allowed, with a warning."""
-    supervised: ClassVar[bool] = True
-    """Whether a fit with this method learns the task's labels, so that its scores mean something."""
 
     @property
     def name(self) -> str:
         """The method's name in logs, records and random streams."""
         return type(self).__name__
+
+    @property
+    def supervised(self) -> bool:
+        """Whether a fit with this method learns the task's labels: otherwise nothing is evaluated."""
+        return True
 
     @property
     def full_precision(self) -> bool:

@@ -62,24 +62,17 @@ def arguments(two_stage: Mapping[str, Any], target: Mapping[str, Any]) -> list[s
     Raises:
         UsageError: a stage is no configuration.
     """
-    *before, stage = two_stage["stages"]
-    own = _read(stage)
-    data, trainer = own["data"], own["trainer"]
-    if "task" in data:
-        data = ({} if "source" in data else {name: target["data"][name] for name in ("source", "path")}) | data
-        seeds = own["seeds"]
-    else:
-        data = target["data"] | data
-        seeds = {"split": target["seeds"]["split"]} | own["seeds"]
-    trainer = {name: target["trainer"][name] for name in INHERITED if target["trainer"].get(name) is not None} | trainer
+    *before, own = (_on_some_data(_read(stage), target) for stage in two_stage["stages"])
+    inherited = {name: target["trainer"][name] for name in INHERITED if target["trainer"].get(name) is not None}
+    trainer = inherited | own["trainer"]
     if before:
         earlier = {"class_path": "TwoStage", "init_args": {**two_stage, "stages": before, "head": "new"}}
         trainer["callbacks"] = [earlier, *listed(trainer.get("callbacks"))]
     merged = {
         "model": {"backbone": target["model"]["backbone"]} | own["model"],
-        "data": data,
+        "data": own["data"],
         "trainer": trainer,
-        "seeds": seeds,
+        "seeds": own["seeds"],
     }
     return [
         # A string as it would be typed: quotes would become part of it.
@@ -152,6 +145,19 @@ def _read(stage: Mapping[str, Any] | str) -> dict[str, dict[str, Any]]:
     return {
         group: {str(name).rstrip("+"): value for name, value in (content.get(group) or {}).items()} for group in GROUPS
     }
+
+
+def _on_some_data(stage: dict[str, dict[str, Any]], target: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The stage with the data options that it takes from the target's."""
+    data = stage["data"]
+    if "task" not in data:
+        return {
+            **stage,
+            "data": target["data"] | data,
+            "seeds": {"split": target["seeds"]["split"]} | stage["seeds"],
+        }
+    where = {} if "source" in data else {name: target["data"][name] for name in ("source", "path")}
+    return {**stage, "data": where | data}
 
 
 def _launch() -> str:

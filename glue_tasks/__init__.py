@@ -1,4 +1,4 @@
-"""GLUE and tasks like it: declarations, data from four sources, a Lightning data module, server files.
+"""GLUE and tasks like it: declarations, data from five sources, a Lightning data module, server files.
 
 Importing the package imports neither torch nor datasets; each name below is imported when first used.
 """
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from glue_tasks.data import GlueDataModule as GlueDataModule
     from glue_tasks.errors import DataError as DataError
+    from glue_tasks.overlap import Overlap as Overlap
+    from glue_tasks.overlap import check_overlap as check_overlap
     from glue_tasks.sources import fingerprint as fingerprint
     from glue_tasks.sources import load as load
     from glue_tasks.submission import write_submission as write_submission
@@ -24,9 +26,11 @@ _HOME = {
     "DataError": "errors",
     "GlueDataModule": "data",
     "Hub": "tasks",
+    "Overlap": "overlap",
     "Server": "tasks",
     "Task": "tasks",
     "Tsv": "tasks",
+    "check_overlap": "overlap",
     "find": "tasks",
     "fingerprint": "sources",
     "load": "sources",

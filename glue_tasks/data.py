@@ -12,11 +12,14 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torchmetrics import MetricCollection
 from transformers import PreTrainedTokenizerBase
 
+from glue_tasks.beside import Beside, Other, others
+from glue_tasks.carving import carve
+from glue_tasks.documents import TEXT
 from glue_tasks.errors import DataError
 from glue_tasks.loader import EvalLoader, Rows, State, TrainLoader
 from glue_tasks.metrics import metrics
+from glue_tasks.mixture import MixtureLoader, Sampling, check_sampling
 from glue_tasks.sources import Source, fingerprint, load
-from glue_tasks.split import group_rows, selection_split, stratified_subset, stratify
 from glue_tasks.tasks import Task, find
 from glue_tasks.tokens import labels_of, load_tokenizer, tokenise
 
@@ -29,13 +32,17 @@ class GlueDataModule(pl.LightningDataModule):
     a dev split, that one is not among the dev splits any more, and under `holdout` the others may be missing.
 
     Options:
-        task: name of a GLUE task, or a declaration of one's own.
+        task: name of a GLUE task or of one made from plain text, or a declaration of one's own.
         tokenizer: folder or Hub id of a fast tokenizer.
         source, path: where the rows come from, see `glue_tasks.sources.load`.
         train_subset: train on that many rows, drawn stratified from what the selection split leaves.
+        evaluate: without it, the rows trained on stay the same, and nothing else is tokenised or scored. Plain
+            lines of text (task `text`) have no labels: nothing is carved out of them, and they are never scored.
         max_length: tokens of a row with the special ones; the longer text of a pair is cut first.
         batch_size: rows of an optimizer step, over all processes and accumulated micro-batches.
         eval_batch_size: rows at a time on each process, in evaluation.
+        also: tasks that train beside this one, a batch of one task at a time, and are never evaluated.
+        sampling, temperature: how often each trains, see `glue_tasks.mixture.TaskOrder`.
 
     Raises `DataError`.
     """
@@ -49,11 +56,15 @@ class GlueDataModule(pl.LightningDataModule):
         protocol: Literal["holdout", "dev"] = "holdout",
         train_split: str | None = None,
         train_subset: int | None = None,
+        evaluate: bool = True,
         max_length: int = 256,
         batch_size: int = 16,
         eval_batch_size: int = 64,
         order_seed: int = 0,
         split_seed: int = 0,
+        also: list[Beside] | None = None,
+        sampling: Sampling = "proportional",
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
         self.task = find(task) if isinstance(task, str) else task
@@ -62,15 +73,20 @@ class GlueDataModule(pl.LightningDataModule):
         self.source, self.path = source, path
         self.protocol, self.train_subset = protocol, train_subset
         self.train_split = train_split or self.task.train
+        self.evaluate = evaluate and self.task != TEXT
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.order_seed, self.split_seed = order_seed, split_seed
+        self.sampling: Sampling = sampling
+        self.temperature = temperature
+        self.beside: dict[str, Other] = others(also, self.task, source, path, split_seed)
+        """Tasks that train beside this one, by the split that their rows are: `train/<task>`."""
         self.missing_splits: tuple[str, ...] = ()
         """Dev splits that are not at hand; only where training uses another dev split."""
         self.truncated: dict[str, int] = {}
         """How many rows were cut to `max_length`, by split, of those tokenised so far."""
         self._raw: dict[str, Dataset] = {}
         self._rows: dict[str, Rows] = {}
-        self._train_loader: TrainLoader | None = None
+        self._train_loader: TrainLoader | MixtureLoader | None = None
         self._resumed: State | None = None
         self._check()
 
@@ -82,19 +98,25 @@ class GlueDataModule(pl.LightningDataModule):
         ):
             if value is not None and value < 1:
                 raise DataError(f"data.{option}={value} must be at least 1")
+        check_sampling(self.sampling, self.temperature)
         if self.protocol not in ("holdout", "dev"):
             raise DataError(f"data.protocol={self.protocol!r} is unknown; choose from holdout, dev")
         task, split = self.task, self.train_split
         if split is not None and (split not in task.splits or split in task.test):
             valid = ", ".join(name for name in task.splits if name not in task.test) or "none"
             raise DataError(f"data.train_split={split!r}: task {task.name!r} trains on one of: {valid}")
-        if split is not None and self.protocol == "dev" and set(task.dev) <= {split}:
+        if split is not None and self.evaluate and self.protocol == "dev" and set(task.dev) <= {split}:
             raise DataError(
                 f"data.protocol=dev leaves no split to evaluate on when {task.name!r} trains on {split!r}; "
-                "use data.protocol=holdout"
+                "use data.protocol=holdout, or data.evaluate=false"
             )
 
     # Splits
+
+    @property
+    def heads(self) -> dict[str, tuple[str, ...]]:
+        """The labels of each task that trains beside this one, by its name; empty where none does."""
+        return {other.task.name: other.task.labels for other in self.beside.values()}
 
     @property
     def sample(self) -> bool:
@@ -113,25 +135,39 @@ class GlueDataModule(pl.LightningDataModule):
                 self._load(split)
             except DataError as error:
                 self.missing_splits += (split,)
-                rank_zero_warn(f"evaluating without {split}: {error}")
+                if self.evaluate:
+                    rank_zero_warn(f"evaluating without {split}: {error}")
         return tuple(split for split in splits if split not in self.missing_splits)
 
     @property
     def evaluation_splits(self) -> tuple[str, ...]:
         """What `val_dataloader` yields, a loader each: what choices during a run may look at."""
+        if not self.evaluate:
+            return ()
         return ("selection",) if self._carves else self.dev_splits
 
     @property
     def final_splits(self) -> tuple[str, ...]:
         """What a finished run is scored on."""
+        if not self.evaluate:
+            return ()
         return ("selection", *self.dev_splits) if self._carves else self.dev_splits
 
     @property
+    def _tested(self) -> tuple[str, ...]:
+        return self.dev_splits if self.evaluate else ()
+
+    @property
     def _carves(self) -> bool:
-        return self.protocol == "holdout" and self.train_split is not None
+        return self.protocol == "holdout" and self.train_split is not None and self.task != TEXT
 
     def table(self, split: str) -> Dataset:
-        """The rows of a split: of `train` those trained on, `selection`, or any other as it was read."""
+        """The rows of a split: of `train` those trained on, `selection`, or any other as it was read.
+
+        `train/<task>` has those of a task beside this one.
+        """
+        if split in self.beside:
+            return self.beside[split].table
         return self._carved[split] if split in self._carved_names else self._load(split)
 
     @property
@@ -141,12 +177,12 @@ class GlueDataModule(pl.LightningDataModule):
     @property
     def sizes(self) -> dict[str, int]:
         """Rows of the train and final splits."""
-        return {split: len(self.table(split)) for split in ("train", *self.final_splits)}
+        return {split: len(self.table(split)) for split in ("train", *self.beside, *self.final_splits)}
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """Hash of the rows of the train and final splits."""
-        return {split: fingerprint(self.table(split)) for split in ("train", *self.final_splits)}
+        return {split: fingerprint(self.table(split)) for split in ("train", *self.beside, *self.final_splits)}
 
     def _load(self, split: str) -> Dataset:
         if split not in self._raw:
@@ -162,42 +198,23 @@ class GlueDataModule(pl.LightningDataModule):
         if self.train_split is None:
             raise DataError(f"task {self.task.name!r} has no training split; it is for predicting only")
         whole = self._load(self.train_split)
-        strata = stratify(labels_of(whole), self.task.regression)
-        rows = np.arange(len(whole))
-        selection = rows[:0]
+        selection = None
         if self._carves:
-            groups = group_rows(
-                list(zip(*(whole[name][:] for name in self.task.columns), strict=True)),
-                contained=self.task.grouping == "contained",
-            )
-            sizes = [len(self._load(split)) for split in self.dev_splits[:1]]
-            selection = selection_split(groups, strata, min([len(whole) // 10, *sizes]), self.split_seed)
-            if not len(selection):
-                raise DataError(
-                    f"no selection split can be carved out of the {len(whole)} rows of {self.train_split!r} "
-                    f"(task {self.task.name!r}): too few, or all share texts; use data.protocol=dev"
-                )
-            rows = np.setdiff1d(rows, selection)
-        if self.train_subset is not None:
-            if self.train_subset > len(rows):
-                raise DataError(
-                    f"data.train_subset={self.train_subset} is more than the {len(rows)} rows of "
-                    f"{self.train_split!r} left for training (task {self.task.name!r})"
-                )
-            rows = rows[stratified_subset(strata[rows], self.train_subset, self.split_seed)]
-        return {"train": whole.select(rows), "selection": whole.select(selection)}
+            selection = min([len(whole) // 10, *(len(self._load(split)) for split in self.dev_splits[:1])])
+        return carve(self.task, self.train_split, whole, selection, self.train_subset, self.split_seed)
 
     def rows(self, split: str) -> Rows:
         """A split's tokens, made once."""
         if split not in self._rows:
-            tokenizer, columns = self._tokenizer, self.task.columns
-            self._rows[split] = tokenise(split, self.table(split), columns, tokenizer, self.max_length)
+            task = self.beside[split].task if split in self.beside else self.task
+            self._rows[split] = tokenise(split, self.table(split), task.columns, self._tokenizer, self.max_length)
             self.truncated[split] = self._rows[split].truncated
         return self._rows[split]
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
-        return load_tokenizer(self.tokenizer, self.max_length, len(self.task.columns) == 2)
+        tasks = (self.task, *(other.task for other in self.beside.values()))
+        return load_tokenizer(self.tokenizer, self.max_length, any(len(task.columns) == 2 for task in tasks))
 
     # What Lightning calls
 
@@ -207,22 +224,30 @@ class GlueDataModule(pl.LightningDataModule):
         if self.source == "hub":
             for split in self.task.splits:
                 self._load(split)
+        for other in self.beside.values():
+            if other.source == "hub":
+                _ = other.table
 
     def setup(self, stage: str) -> None:
         """Tokenise what the stage needs; stages are fit, validate, test, predict."""
-        evaluation = {"test": self.dev_splits, "predict": self.task.test}.get(stage, self.evaluation_splits)
-        for split in (*(("train",) if stage == "fit" else ()), *evaluation):
+        evaluation = {"test": self._tested, "predict": self.task.test}.get(stage, self.evaluation_splits)
+        for split in (*(("train", *self.beside) if stage == "fit" else ()), *evaluation):
             self.rows(split)
 
-    def train_dataloader(self) -> TrainLoader:
-        rows, trainer = self.rows("train"), self.trainer
-        if trainer is None:
-            return TrainLoader(rows, self.batch_size, self.order_seed)
-        callbacks = trainer.callbacks  # type: ignore[attr-defined]
-        if any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks):
-            raise DataError("GradientAccumulationScheduler is not supported; use accumulate_grad_batches")
-        world, rank, accumulate = trainer.world_size, trainer.global_rank, trainer.accumulate_grad_batches
-        self._train_loader = TrainLoader(rows, self.batch_size, self.order_seed, world, rank, accumulate)
+    def train_dataloader(self) -> TrainLoader | MixtureLoader:
+        world, rank, accumulate = 1, 0, 1
+        if self.trainer is not None:
+            callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+            if any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks):
+                raise DataError("GradientAccumulationScheduler is not supported; use accumulate_grad_batches")
+            world, rank = self.trainer.world_size, self.trainer.global_rank
+            accumulate = self.trainer.accumulate_grad_batches
+        rows, dealt = self.rows("train"), (self.batch_size, self.order_seed, world, rank, accumulate)
+        if self.beside:
+            tasks = {self.task.name: rows, **{other.task.name: self.rows(n) for n, other in self.beside.items()}}
+            self._train_loader = MixtureLoader(tasks, *dealt, self.sampling, self.temperature)
+        else:
+            self._train_loader = TrainLoader(rows, *dealt)
         if self._resumed is not None:
             self._train_loader.load_state_dict(self._resumed)
             self._resumed = None
@@ -240,10 +265,12 @@ class GlueDataModule(pl.LightningDataModule):
         self._resumed = state_dict.get("train")
 
     def val_dataloader(self) -> list[EvalLoader]:
+        if not self.evaluate:
+            return []  # on which Lightning leaves out validation
         return self._loaders(self.evaluation_splits, "no split to validate on")
 
     def test_dataloader(self) -> list[EvalLoader]:
-        return self._loaders(self.dev_splits, "no dev split to test on")
+        return self._loaders(self._tested, "no dev split to test on")
 
     def predict_dataloader(self) -> list[EvalLoader]:
         return self._loaders(self.task.test, "no test split to predict")

@@ -41,6 +41,8 @@ class Batch(TypedDict):
     split: str
     scale: NotRequired[float]
     """Training only: `scale * sum(valid * losses)`, averaged over all cells, is the global batch's mean."""
+    task: NotRequired[str]
+    """Training on several tasks only: the name of the one that these rows are of."""
 
 
 @dataclass(frozen=True)
@@ -133,18 +135,31 @@ class EpochOrder:
 
     def order(self) -> Tensor:
         """Long [rows], a permutation."""
-        # hashed, because generators seeded with neighbouring numbers need not be independent
-        digest = hashlib.blake2b(f"order/{self.seed}/{self.epoch}".encode(), digest_size=8).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
-        return torch.randperm(self.rows, generator=generator)
+        return torch.randperm(self.rows, generator=stream("order", self.seed, self.epoch))
+
+
+def stream(*key: str | int) -> torch.Generator:
+    """A generator named by `key`."""
+    # hashed, because generators seeded with neighbouring numbers need not be independent
+    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+def deal(rows: Rows, batch: Tensor, cell: int, cells: int) -> Batch:
+    """One cell of a global batch: every cells-th of the positions `batch`, long [B], from the cell-th on.
+
+    A cell without rows gets one filler row.
+    """
+    mine = batch[cell::cells]
+    valid = torch.full((max(len(mine), 1),), len(mine) > 0)
+    return {**rows.collate(mine if len(mine) else batch[:1], valid), "scale": cells / len(batch)}
 
 
 class TrainLoader:
     """Deals each global batch of at most `batch_size` rows into `accumulate` micro-batches on every rank.
 
-    Cell c = a * world + rank, of cells = world * accumulate, gets every cells-th row of the batch from the
-    c-th on. A cell without rows gets one filler row: so every rank takes every micro-step, and an optimizer
-    step sees exactly one global batch.
+    Micro-batch a of a rank is cell a * world + rank, of world * accumulate. So every rank takes every micro-step,
+    and an optimizer step sees exactly one global batch.
     """
 
     def __init__(
@@ -166,10 +181,8 @@ class TrainLoader:
         for step in range(start, len(self)):
             number, micro = divmod(step, self.accumulate)
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
-            mine = batch[micro * self.world + self.rank :: cells]
-            valid = torch.full((max(len(mine), 1),), len(mine) > 0)
             self._position = step + 1  # before the yield: Lightning never exhausts the generator
-            yield {**self.rows.collate(mine if len(mine) else batch[:1], valid), "scale": cells / len(batch)}
+            yield deal(self.rows, batch, micro * self.world + self.rank, cells)
 
     def state_dict(self) -> State:
         """The position, the same on all ranks (only rank 0 writes it), and everything it depends on."""
@@ -177,13 +190,7 @@ class TrainLoader:
 
     def load_state_dict(self, state: State) -> None:
         """Continue from there at the next `iter()`; `DataError` if other batches would follow than before."""
-        for name, ours in self._identity().items():
-            saved = state.get(name)
-            if saved != ours:
-                raise DataError(
-                    f"cannot resume: {_MEANING[name]} was {saved} in the checkpoint and is {ours} now; "
-                    "resume with the settings and data of the first start"
-                )
+        check_same(state, self._identity())
         # the end of an epoch is the start of the next
         self._start = self._position = int(state["position"]) % len(self)
 
@@ -198,7 +205,24 @@ class TrainLoader:
         }
 
 
+def check_same(state: State, identity: State) -> None:
+    """Refuse to go on with other batches.
+
+    Raises `DataError`: names the first entry of `identity` that differs in `state`.
+    """
+    for name, ours in identity.items():
+        saved = state.get(name)
+        if saved != ours:
+            raise DataError(
+                f"cannot resume: {_MEANING[name]} was {saved} in the checkpoint and is {ours} now; "
+                "resume with the settings and data of the first start"
+            )
+
+
 _MEANING = {
+    "tasks": "the list of tasks",
+    "sampling": "the sampling of tasks",
+    "temperature": "the temperature of the sampling",
     "batch_size": "the global batch size",
     "world": "the number of processes",
     "accumulate": "accumulate_grad_batches",

@@ -9,12 +9,13 @@ from typing import Literal
 
 from datasets import ClassLabel, Dataset, Features, Value
 
+from glue_tasks.documents import TASKS, columns
 from glue_tasks.errors import DataError
 from glue_tasks.labels import UNLABELLED, encode
 from glue_tasks.rows import SUFFIXES, Table, read
 from glue_tasks.tasks import GLUE, Task
 
-Source = Literal["hub", "tsv", "files", "sample"]
+Source = Literal["hub", "tsv", "files", "sample", "text"]
 
 GLUE_DIR = "FTREG_GLUE_DIR"
 """Environment variable that names the official GLUE download when no path is given."""
@@ -32,11 +33,17 @@ def load(task: Task, split: str, source: Source, path: str | None = None) -> Dat
       by name, and integers count as ids 0 to n-1 only where no name occurs. Test files may lack the labels.
     * `hub`: `task.hub`; labels are mapped by name too.
     * `sample`: the built-in sample of the GLUE tasks, offline.
+    * `text`: plain text for the tasks of `glue_tasks.documents`, and no others; `path` is a UTF-8 file with a
+      text on each line and empty lines between documents, or a folder of *.txt.
 
     Raises `DataError`.
     """
     if split not in task.splits:
         raise DataError(f"task {task.name!r} has no split {split!r}; it has {', '.join(task.splits)}")
+    if (source == "text") != (task in TASKS.values()):
+        raise _misplaced(task, source)
+    if source == "text":
+        return _table(task, columns(task, path))
     if source == "tsv":
         return _official(task, split, path)
     if source == "files":
@@ -45,7 +52,19 @@ def load(task: Task, split: str, source: Source, path: str | None = None) -> Dat
         return _hub(task, split)
     if source == "sample":
         return _sample(task, split)
-    raise DataError(f"data.source={source!r} is unknown; choose from hub, tsv, files, sample")
+    raise DataError(f"data.source={source!r} is unknown; choose from hub, tsv, files, sample, text")
+
+
+def _misplaced(task: Task, source: Source) -> DataError:
+    if source == "text":
+        return DataError(
+            f"data.source=text is plain text for the tasks {', '.join(TASKS)}; "
+            f"for task {task.name!r} choose another data.source"
+        )
+    return DataError(
+        f"task {task.name!r} is made from plain text, which data.source={source} has not; "
+        "use data.source=text with data.path, a file or a folder of *.txt"
+    )
 
 
 def fingerprint(dataset: Dataset) -> str:

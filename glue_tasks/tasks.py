@@ -219,12 +219,16 @@ GLUE: Mapping[str, Task] = MappingProxyType({task.name: task for task in _TABLE}
 
 
 def find(name: str) -> Task:
-    """The GLUE task of that name; `DataError` with the nearest name and all of them otherwise."""
-    if name in GLUE:
-        return GLUE[name]
-    near = difflib.get_close_matches(re.sub(r"[^a-z0-9]", "", name.lower()), GLUE, n=1)
+    """The task of that name, of GLUE or made from plain text; `DataError` with the nearest name and all otherwise."""
+    from glue_tasks.documents import TASKS  # these are declared with the classes above
+
+    known = {**GLUE, **TASKS}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(re.sub(r"[^a-z0-9]", "", name.lower()), known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise DataError(
         f"unknown task {name!r}; {hint}GLUE has {', '.join(GLUE)}; "
+        f"plain text (data.source=text) has {', '.join(TASKS)}; "
         "a task of your own is declared with name, columns and labels instead of a name"
     )

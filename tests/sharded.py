@@ -34,11 +34,12 @@ ALL_THREE = tuple(CASES[name].card for name in TRIO)
 VARIANTS: dict[str, Run] = {
     "SMART whose β rises": Run((partial(ACTING, beta=0.5, beta_switch=0.5),)),
     "HeadFirst, then all": Run((partial(HeadFirst, share=0.5), *ALL_THREE), resumed=False),
+    "HeadFirst with a cache": Run((partial(HeadFirst, share=0.9, cache=True),), resumed=False),
     "HIRE": Run((partial(LayerPooling, mix="hire", tokens="attention"),), resumed=False),
 }
 COMBINATIONS: dict[str, Run] = {
     **dict(combined()),
-    "LayerPooling+Mixout+FreeLB+SMART": Run((LayerPooling, *ALL_THREE)),
+    "all five": Run((LayerPooling, CASES["TwoStage"].card, *ALL_THREE)),
     "clipped": Run(ALL_THREE, options={"max_grad_norm": 0.01}, resumed=False),
     "permuted": Run(ALL_THREE[::-1], resumed=False),
 }

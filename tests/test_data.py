@@ -124,6 +124,61 @@ def test_real_tasks(name: str, glue_dir: Path) -> None:
     assert len(data.rows("dev")) == sizes["dev"]
 
 
+# Without evaluation
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"train_subset": 30}, {"split_seed": 3}, {"protocol": "dev"}, {"train_split": "dev"}],
+    ids=str,
+)
+def test_without_evaluation_the_training_rows_stay_the_same(own: Path, options: dict[str, Any]) -> None:
+    data, evaluated = module(own, evaluate=False, **options), module(own, **options)
+    data.setup("fit")
+    assert data.evaluation_splits == data.final_splits == ()
+    assert list(data.truncated) == ["train"]
+    assert ids(data, "train") == ids(evaluated, "train")
+    assert data.fingerprints == {"train": evaluated.fingerprints["train"]}
+    assert data.sizes == {"train": evaluated.sizes["train"]}
+    held = {text for split in evaluated.final_splits for text in evaluated.table(split)["text"][:]}
+    assert held.isdisjoint(data.table("train")["text"][:])
+
+
+def test_without_evaluation_dev_and_test_are_their_number_of_rows(own: Path) -> None:
+    write(own, "dev", ("text", "label"), [(f"dev {row}", "no") for row in range(7)])
+    before = module(own, evaluate=False)
+    assert before.sizes == {"train": 113}
+    write(own, "dev", ("text", "label"), [(f"train text number {row}", "yes") for row in range(7)])
+    write(own, "test", ("text", "label"), [("anything else", "no")])
+    after = module(own, evaluate=False)
+    assert after.table("train")[:] == before.table("train")[:]
+    assert after.fingerprints == before.fingerprints
+
+
+def test_without_evaluation_dev_may_be_missing_where_nothing_is_carved(own: Path) -> None:
+    (own / "dev.tsv").unlink()
+    data = module(own, protocol="dev", evaluate=False)
+    data.setup("fit")
+    assert data.sizes == {"train": 120}
+    assert "dev.tsv" in refusal(module(own, evaluate=False))
+    task = Task("own", ("text",), ("no", "yes"), dev=())
+    assert module(own, task=task, protocol="dev", evaluate=False).sizes == {"train": 120}
+
+
+def test_without_evaluation_there_is_nothing_to_test_on(own: Path) -> None:
+    data = module(own, evaluate=False)
+    data.setup("test")
+    assert not data.truncated
+    with pytest.raises(DataError, match="no dev split to test on"):
+        data.test_dataloader()
+
+
+@pytest.mark.filterwarnings("error:evaluating without")
+def test_mnli_without_evaluation(glue_dir: Path) -> None:
+    data = GlueDataModule("mnli", TINY, "tsv", str(glue_dir), train_split="dev_matched", evaluate=False)
+    assert data.sizes == {"train": 8834}
+
+
 # The sample, and batches
 
 
@@ -229,6 +284,25 @@ def test_under_a_trainer(own: Path, tmp_path: Path) -> None:
     run.save_checkpoint(tmp_path / "run.ckpt")
     state = torch.load(tmp_path / "run.ckpt", weights_only=True)
     assert state["loops"]["fit_loop"]["state_dict"]["combined_loader"][0]["position"] == 6
+
+
+class Watched(Nothing):
+    """Counts what it is asked to validate."""
+
+    validated = 0
+
+    def validation_step(self, batch: Any) -> None:
+        self.validated += 1
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("evaluate", "validated"), [(True, 2), (False, 0)])
+def test_a_fit_without_evaluation_validates_nothing(own: Path, tmp_path: Path, evaluate: bool, validated: int) -> None:
+    model = Watched()
+    run = trainer(tmp_path, enable_checkpointing=False, val_check_interval=1, num_sanity_val_steps=0)
+    run.fit(model, module(own, evaluate=evaluate))
+    assert run.global_step == 2
+    assert model.validated == validated
 
 
 @pytest.mark.filterwarnings("ignore")

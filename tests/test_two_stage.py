@@ -179,7 +179,7 @@ def test_complaints(backbone: str, stage: str, tmp_path: Path):
     ]:
         with pytest.raises(UsageError, match=line):
             fit(where, [TwoStage(**options)])
-    with pytest.raises(UsageError, match="has no head.*; a stage has the target's architecture, and its kind of head"):
+    with pytest.raises(UsageError, match=r"has no head.*; a stage has the target's architecture, and its kind of head"):
         fit(backbone, [TwoStage(checkpoint=stage, head="keep"), LayerPooling()], options={"labels": ("no", "yes")})
     for options, line in [
         ({"head": "old"}, "TwoStage.head is 'old'"),

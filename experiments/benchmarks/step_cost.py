@@ -136,7 +136,8 @@ def rte_like(device: torch.device) -> dict[str, Any]:
     """One batch of random tokens."""
     mask = (torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]).long()
     ids = torch.randint(200, 1000, mask.shape, generator=torch.Generator().manual_seed(0)) * mask
-    tensors = {"input_ids": ids, "attention_mask": mask, "labels": torch.arange(len(LENGTHS)) % 2}
+    rows = torch.arange(len(LENGTHS))
+    tensors = {"input_ids": ids, "attention_mask": mask, "labels": rows % 2, "row_ids": rows}
     return {name: tensor.to(device) for name, tensor in tensors.items()} | {"lengths": LENGTHS}
 
 

@@ -10,3 +10,5 @@ from ftreg.methods.pgd import PGD as PGD
 from ftreg.methods.smart import SMART as SMART
 from ftreg.methods.two_stage import TwoStage as TwoStage
 from ftreg.methods.vat import VAT as VAT
+from ftreg.objectives.masked_lm import MaskedLM as MaskedLM
+from ftreg.objectives.replaced_tokens import ReplacedTokens as ReplacedTokens

@@ -105,8 +105,9 @@ class TwoStage(Regularizer):
             if not record.get("supervised", True):
                 raise UsageError(f"TwoStage.head is keep: {path} has learnt no labels; give head=new")
             order = _order(encoder.labels, record.get("labels", encoder.labels), path)
-            # A plain head that another one has replaced is still there, frozen.
-            kept = {name: p for name, p in named if encoder.in_head(name) and p.requires_grad}
+            # A plain head that another one has replaced is still there, frozen; `parts` are no head of this task.
+            heads = [(name, p) for name, p in named if encoder.in_head(name) and not name.startswith("parts.")]
+            kept = {name: p for name, p in heads if p.requires_grad}
             wanted |= kept
             classifier = [name for name, _ in encoder.linears() if name in kept][-1].removesuffix("weight")
             for name in (f"{classifier}weight", f"{classifier}bias"):

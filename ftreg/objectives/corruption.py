@@ -2,13 +2,15 @@
 
 `token` and `word` (Devlin, Chang, Lee, Toutanova. *BERT*. NAACL 2019, and its whole-word masking): units in a random
 order, each that still fits into the budget of round(rate n) of a row's n tokens. `span` (Joshi, Chen, Liu, Weld,
-Zettlemoyer, Levy. *SpanBERT: Improving Pre-training by Representing and Predicting Spans*. TACL 2020, arXiv 1907.10529):
-from a random token's word on, ℓ words with
+Zettlemoyer, Levy. *SpanBERT: Improving Pre-training by Representing and Predicting Spans*. TACL 2020, arXiv
+1907.10529): from a random token's word on, ℓ words with
 
     P(ℓ) = p (1 − p)^{ℓ−1} / (1 − (1 − p)^{ℓ_max}),      1 ≤ ℓ ≤ ℓ_max
 
 which for the paper's p = 0.2 and ℓ_max = 10 is 3.8 words on average. Of the chosen tokens, 80 % become [MASK], 10 % a
 random token, and 10 % stay; each by itself, or a span as a whole.
+
+No word is cut: SpanBERT's code cuts the last one where the budget ends. Where no word fits, the first one is taken.
 
 Everything is drawn on the CPU from a row's own generator, so a row's corruption depends on nothing but the row.
 """
@@ -57,8 +59,8 @@ class Corrupted:
     ids: Int[Tensor, "batch tokens"]
     rows: Int[Tensor, "k"]
     columns: Int[Tensor, "k"]
-    counts: Int[Tensor, "batch"]
-    """Chosen tokens of each row."""
+    counts: list[int]
+    """Chosen tokens of each row, on the host."""
 
     def pick(self, values: Tensor) -> Tensor:
         """The entries [k, …] of values [batch, tokens, …] at the chosen places."""
@@ -72,7 +74,7 @@ class Corrupted:
         """The mean over each row's chosen places; 0 where there is none."""
         # Not index_add, whose order of summation a GPU leaves to chance.
         sums = self.place(values.new_zeros(self.ids.shape), values).sum(1)
-        return sums / self.counts.clamp(min=1)
+        return sums / torch.tensor(self.counts, device=sums.device).clamp(min=1)
 
 
 def corrupt(
@@ -101,12 +103,12 @@ def corrupt(
         for place, new in zip(places, replacements(groups, masking, ordinary, generator), strict=True):
             row[place] = row[place] if new is None else new
         chosen.append(sorted(places))
-    counts = torch.tensor([len(places) for places in chosen])
+    rows = [row for row, places in enumerate(chosen) for _ in places]
     return Corrupted(
-        torch.tensor(out).to(ids.device),
-        torch.repeat_interleave(torch.arange(len(chosen)), counts).to(ids.device),
-        torch.tensor([*chain(*chosen)], dtype=torch.long).to(ids.device),
-        counts.to(ids.device),
+        torch.tensor(out, device=ids.device),
+        torch.tensor(rows, dtype=torch.long, device=ids.device),
+        torch.tensor([*chain(*chosen)], dtype=torch.long, device=ids.device),
+        [len(places) for places in chosen],
     )
 
 
@@ -147,9 +149,7 @@ def fill(units: list[list[int]], budget: int, order: Sequence[int]) -> list[list
     return found or [units[order[0]]]
 
 
-def fill_spans(
-    units: list[list[int]], budget: int, anchors: Sequence[int], lengths: Sequence[int]
-) -> list[list[int]]:
+def fill_spans(units: list[list[int]], budget: int, anchors: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
     """What each span adds: up to so many words from its anchor on, as far as they fit and no gap parts them."""
     found: list[list[int]] = []
     used: set[int] = set()

@@ -33,8 +33,9 @@ class Decoder(nn.Module):
                 output.weight = words.weight
         else:
             # DeBERTa-v3's head multiplies by what it finds there.
-            base.embeddings = nn.Module()
-            base.embeddings.word_embeddings = words
+            holder = nn.Module()
+            holder.word_embeddings = words
+            base.embeddings = holder
         setattr(model, model.base_model_prefix, base)
         self.model = model
 
@@ -48,7 +49,7 @@ class _Passed(nn.Module):
     """Stands where the encoder was, and hands on what it is given."""
 
     def forward(self, *args: Any, inputs_embeds: Tensor, **kwargs: Any) -> BaseModelOutput:
-        return BaseModelOutput(last_hidden_state=inputs_embeds)  # type: ignore[arg-type]
+        return BaseModelOutput(last_hidden_state=inputs_embeds)
 
 
 def decoder(encoder: Encoder, name: str) -> Decoder:
@@ -78,7 +79,8 @@ def decoder(encoder: Encoder, name: str) -> Decoder:
                 lost = [key for key, _ in model.named_parameters()]
         except (OSError, ValueError) as error:
             raise UsageError(f"{name}: backbone {encoder.backbone}: {' '.join(str(error).split())}") from error
-    if any(not key.startswith(f"{model.base_model_prefix}.") for key in lost):
+    # The one that a checkpoint holds is loaded later, over this one.
+    if encoder.pristine and any(not key.startswith(f"{model.base_model_prefix}.") for key in lost):
         rank_zero_warn(
             f"{name}: backbone {encoder.backbone} has no head for masked tokens; it starts from a fresh one, "
             f"tied to its word embeddings"

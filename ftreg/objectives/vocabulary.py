@@ -20,12 +20,14 @@ class Vocabulary:
     """A backbone's.
 
     Args:
+        backbone: whose.
         special: which tokens are never chosen: [CLS], [SEP], padding, [MASK], and [UNK], which nobody could predict.
         starts: which tokens start a word; None where they do not tell.
         mask: the id of [MASK], if there is one.
         unk: of [UNK].
     """
 
+    backbone: str
     special: Bool[Tensor, "vocabulary"]
     starts: Bool[Tensor, "vocabulary"] | None
     mask: int | None
@@ -57,7 +59,7 @@ def vocabulary(backbone: str, size: int) -> Vocabulary:
     # From a folder that has only config.json, transformers makes a tokenizer of nothing but special tokens.
     if not tokenizer.is_fast or len(tokenizer) <= len(tokenizer.all_special_ids):
         raise UsageError(f"backbone {backbone}: no fast tokenizer there, which says what may be masked")
-    tokens = tokenizer.convert_ids_to_tokens(range(min(size, len(tokenizer))))
+    tokens = tokenizer.convert_ids_to_tokens([*range(min(size, len(tokenizer)))])
     special = torch.ones(size, dtype=torch.bool)
     special[: len(tokens)] = False
     special[[token for token in tokenizer.all_special_ids if token < size]] = True
@@ -65,7 +67,7 @@ def vocabulary(backbone: str, size: int) -> Vocabulary:
     starts = word_starts(tokens, prefix)
     if starts is not None:
         starts = torch.cat([starts, torch.ones(size - len(tokens), dtype=torch.bool)])
-    return Vocabulary(special, starts, tokenizer.mask_token_id, tokenizer.unk_token_id)
+    return Vocabulary(backbone, special, starts, tokenizer.mask_token_id, tokenizer.unk_token_id)
 
 
 def word_starts(tokens: Sequence[str], prefix: str | None) -> Bool[Tensor, "tokens"] | None:

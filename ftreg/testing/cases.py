@@ -1,13 +1,34 @@
 """One row of settings a method: what its contracts are tested at."""
 
+import atexit
 import inspect
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
+
+import torch
 
 import ftreg.methods
-from ftreg.methods import FGM, PGD, SMART, VAT, FreeLB, GradualUnfreezing, HeadFirst, LayerPooling, Mixout
+from ftreg.encoder import Encoder
+from ftreg.methods import (
+    FGM,
+    PGD,
+    SMART,
+    VAT,
+    FreeLB,
+    GradualUnfreezing,
+    HeadFirst,
+    LayerPooling,
+    MaskedLM,
+    Mixout,
+    ReplacedTokens,
+    TwoStage,
+)
 from ftreg.regularizer import Regularizer
+from ftreg.testing.encoders import checkpoint
 
 Method = Callable[[], Regularizer]
 """Builds a method afresh. A class or a `partial` of one, not a lambda: other processes build it too."""
@@ -21,14 +42,38 @@ class Case:
         card: those of its card, at which it acts.
         null: those at which it is plain fine-tuning, bit for bit. None for a method that puts another head on
             the network: its parameters are not the plain model's, so no setting is. `null` says what then holds.
+        start: whether the method changes nothing but the weights that training starts from.
     """
 
     card: Method
     null: Method | None = None
+    start: bool = False
 
 
 ACTING = partial(SMART, noise="shared", epsilon=1e-2, step_size=1.0, sigma=1e-3)
 """SMART with an adversary that acts; at the published ε it does nothing to speak of."""
+
+
+@cache
+def intermediate() -> str:
+    """A stage's checkpoint for the tiny BERT of `ftreg.testing.encoders`: its weights and some noise."""
+    folder = Path(tempfile.mkdtemp(prefix="ftreg-stage-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    encoder = Encoder(checkpoint(folder / "encoder", "bert"), ("0", "1"))
+    generator = torch.Generator().manual_seed(1)
+    state = {
+        f"encoder.{name}": value + 0.05 * torch.randn(value.shape, generator=generator)
+        for name, value in encoder.state_dict().items()
+        if value.is_floating_point()
+    }
+    torch.save({"state_dict": state}, folder / "stage.ckpt")
+    return str(folder / "stage.ckpt")
+
+
+def started() -> TwoStage:
+    """TwoStage from such a checkpoint."""
+    return TwoStage(checkpoint=intermediate())
+
 
 CASES: dict[str, Case] = {
     "FGM": Case(FGM, null=partial(FGM, weight=0.0)),
@@ -37,9 +82,12 @@ CASES: dict[str, Case] = {
     "GradualUnfreezing": Case(partial(GradualUnfreezing, share=1.0), null=partial(GradualUnfreezing, share=0.0)),
     "HeadFirst": Case(partial(HeadFirst, share=0.9), null=partial(HeadFirst, share=0.0)),
     "LayerPooling": Case(LayerPooling),
+    "MaskedLM": Case(MaskedLM, null=partial(MaskedLM, rate=0.0, task_weight=1.0)),
     "Mixout": Case(Mixout, null=partial(Mixout, p=0.0)),
     "PGD": Case(PGD, null=partial(PGD, steps=0, init=0.0)),
+    "ReplacedTokens": Case(ReplacedTokens, null=partial(ReplacedTokens, rate=0.0, task_weight=1.0)),
     "SMART": Case(ACTING, null=partial(SMART, weight=0.0, mu=0.0)),
+    "TwoStage": Case(started, null=TwoStage, start=True),
     "VAT": Case(VAT, null=partial(VAT, weight=0.0)),
 }
 """By class name; every exported method has one."""

@@ -56,9 +56,11 @@ def gradient(case: Case, folder: Path) -> None:
     """At its card's settings the method changes the gradient of one step by 1e-3 of its norm or more.
 
     Measured against the plain model at the same weights, batch and dropout masks, at a step after the first; over the
-    parameters that are trainable in both, so without the heads where the method has one of its own.
+    parameters that are trainable in both, so without the heads where the method has one of its own. A method that
+    changes the start alone is measured against the plain model at the backbone's weights.
     """
-    method, probe = case.card(), _Probe()
+    method = case.card()
+    probe = _Probe(same_weights=not case.start)
     fit(checkpoint(folder / "encoder", "bert"), [method, probe], max_steps=LATE + 1)
     change = probe.change()
     require(change >= EFFECT, f"{method.name} changes the gradient by {change:.1e} of its norm, less than {EFFECT}")
@@ -115,14 +117,15 @@ def reloading(case: Case, folder: Path) -> None:
 def command_line(case: Case, folder: Path) -> None:
     """The method's options survive YAML, `ftreg fit`, its `config.yaml` and its `result.json`, and the run repeats.
 
-    The built-in sample, the tiny encoder and one step.
+    The built-in sample, a tiny encoder and one step.
     """
     method = case.card()
     cls, options = type(method), json.loads(json.dumps(method.options()))
     entry = {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": options}
     written = folder / "method.yaml"
     written.write_text(yaml.safe_dump({"trainer": {"callbacks": [entry]}}), encoding="utf-8")
-    quick = ["--model.backbone=tiny", "--data.task=rte", "--data.max_length=32", "--data.train_subset=32"]
+    backbone = checkpoint(folder / "encoder", "bert")
+    quick = [f"--model.backbone={backbone}", "--data.task=rte", "--data.max_length=32", "--data.train_subset=32"]
     quick += ["--trainer.max_steps=1", "--trainer.accelerator=cpu"]
     runs = {"first": [f"--config={written}", *quick], "again": [f"--config={folder / 'first' / 'config.yaml'}"]}
     for name, arguments in runs.items():
@@ -165,9 +168,10 @@ class _Structure(Regularizer):
 
 
 class _Probe(pl.Callback):
-    """Takes a step's gradient with the methods and, at the same weights, the plain model's."""
+    """Takes a step's gradient with the methods and the plain model's, at the same weights or at the backbone's."""
 
-    def __init__(self) -> None:
+    def __init__(self, same_weights: bool) -> None:
+        self.same_weights = same_weights
         self._plain: dict[str, Tensor] = {}
         self._found: dict[str, Tensor] = {}
 
@@ -177,7 +181,8 @@ class _Probe(pl.Callback):
         if trainer.global_step == LATE:
             encoder, seed = _encoder(pl_module), int(pl_module.hparams["init_seed"])
             plain = Encoder(encoder.backbone, encoder.labels).to(next(encoder.parameters()))
-            plain.load_state_dict(encoder.state_dict(), strict=False)
+            if self.same_weights:
+                plain.load_state_dict(encoder.state_dict(), strict=False)
             step = Step(batch, plain, Weights(plain), lambda: None, Moment(seed, LATE, LATE))
             found = torch.autograd.grad(step.loss(), [*step.params.values()], materialize_grads=True)
             self._plain = dict(zip(step.params, found, strict=True))

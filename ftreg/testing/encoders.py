@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import tokenizers
 import torch
 import transformers
 from transformers.utils import logging
@@ -20,10 +21,20 @@ SIZES: dict[str, Any] = {
     "max_position_embeddings": 64,
 }
 DISTIL: dict[str, Any] = {"vocab_size": 120, "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48}
+SPECIAL = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+"""The first five tokens."""
+TOKENS = [*SPECIAL.values(), *(f"{'##' if number % 3 == 2 else ''}t{number}" for number in range(5, 120))]
+"""The tiny encoders' vocabulary, in id order; every third token goes on with a word."""
 
 
 def checkpoint(folder: Path, architecture: str, **changes: Any) -> str:
-    """A randomly initialised base model (no head), saved as a pre-trained checkpoint.
+    """A randomly initialised base model (no head) and a tokenizer, saved as a pre-trained checkpoint.
 
     Args:
         folder: where to.
@@ -43,4 +54,7 @@ def checkpoint(folder: Path, architecture: str, **changes: Any) -> str:
         torch.manual_seed(7)
         logging.disable_progress_bar()
         transformers.AutoModel.from_config(config).save_pretrained(folder)
+    vocabulary = {token: number for number, token in enumerate(TOKENS)}
+    words = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]"))
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words, **SPECIAL).save_pretrained(folder)
     return str(folder)

@@ -1,0 +1,94 @@
+"""Plain text files as documents of sentences, and the tasks for further pre-training that are made from them."""
+
+import codecs
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from glue_tasks import next_sentence, sentence_order
+from glue_tasks.errors import DataError
+from glue_tasks.labels import UNLABELLED
+from glue_tasks.tasks import Task
+
+TEXT = Task("text", ("text",), (), ("pearson",), "text", dev=(), test=())
+"""A row a line. It has no labels, and so is declared as a regression; but nothing is ever scored."""
+
+TASKS: Mapping[str, Task] = MappingProxyType(
+    {task.name: task for task in (TEXT, next_sentence.TASK, sentence_order.TASK)}
+)
+"""The tasks of `data.source=text`."""
+
+Columns = Mapping[str, Sequence[object]]
+
+_PAIRS: Mapping[str, Callable[[Sequence[Sequence[str]], int], Columns]] = {
+    next_sentence.TASK.name: next_sentence.pairs,
+    sentence_order.TASK.name: sentence_order.pairs,
+}
+
+SEED = 0
+"""Of the pairs, which are drawn once and not anew in every epoch or run: they are data, with one fingerprint."""
+
+
+def columns(task: Task, path: str | None) -> Columns:
+    """The text columns of one of `TASKS`, and `label`, from the documents at `path`.
+
+    Raises `DataError`, as `read` does, and where the documents give no pair of sentences.
+    """
+    documents = read(path)
+    if task == TEXT:
+        texts = [text for document in documents for text in document]
+        return {"text": texts, "label": [float(UNLABELLED)] * len(texts)}
+    if max(map(len, documents)) < 2:
+        raise DataError(
+            f"{path}: no document of two sentences, so task {task.name!r} has no pair; "
+            "put one sentence on a line and an empty line only between documents"
+        )
+    try:
+        return _PAIRS[task.name](documents, SEED)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def read(path: str | None) -> list[list[str]]:
+    """The documents of a UTF-8 text file, or of all *.txt in a folder in the order of their names.
+
+    One text a line, stripped; empty lines and the ends of files separate documents. None is empty.
+
+    Raises `DataError`: no such file, not UTF-8, no text.
+    """
+    if not path:
+        raise DataError("data.source=text needs data.path: a file with a text on each line, or a folder of *.txt")
+    place = Path(path).expanduser()
+    if not place.exists():
+        raise DataError(f"{place}: no such file or folder; check data.path")
+    files = [place]
+    if place.is_dir():
+        files = sorted(file for file in place.glob("*.txt") if file.is_file() and not file.name.startswith("."))
+        if not files:
+            raise DataError(f"{place}: no *.txt in this folder; check data.path, or rename the text files in it")
+    documents: list[list[str]] = [[]]
+    for file in files:
+        for text in (*_lines(file), ""):
+            if text:
+                documents[-1].append(text)
+            elif documents[-1]:
+                documents.append([])
+    if not documents[0]:
+        raise DataError(f"{place}: no text, only empty lines; write one text on each line")
+    return documents[:-1]
+
+
+def _lines(file: Path) -> Iterator[str]:
+    """The stripped lines; they end at newlines only."""
+    byte = 0
+    try:
+        with file.open("rb") as stream:
+            for line in stream:
+                # decoded by the line: the place of an error in a text stream is that within its last block
+                text = line.decode()
+                yield (text if byte else text.removeprefix(codecs.BOM_UTF8.decode())).strip()
+                byte += len(line)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not UTF-8 text ({error.reason} at byte {byte + error.start}); convert it") from error
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}); check data.path") from error

@@ -31,7 +31,7 @@ def terms(names: tuple[str, ...]) -> set[str]:
     """What a step with these methods has to log."""
     found = {"train/loss", "train/FreeLB" if "FreeLB" in names else "train/task"}
     if "SMART" in names:
-        found |= {"train/SMART/smoothness", "train/SMART/proximal"}
+        found |= {"train/SMART/smoothness", "train/SMART/bregman"}
     if "LayerPooling" in names:
         found |= {f"layer_weight/{number:02d}" for number in (1, 2)}
     return found

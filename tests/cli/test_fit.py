@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -139,19 +140,42 @@ PRESETS = sorted(
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: str(path.relative_to(ROOT / "experiments")))
-def test_every_method_file_takes_a_step(preset: Path, tmp_path: Path) -> None:
+def test_every_method_file_takes_a_step(preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declared = options(preset)
+    if "stages" in declared:
+        # Its stages take a step each, too; a file of one's own is a file here.
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "corpus.txt").write_text("A text.\nAnother text, of more words.\n" * 8)
+        declared |= {"stages": [shortened(stage) for stage in declared["stages"]], "overlap": "allow"}
+        preset = tmp_path / "preset.yaml"
+        preset.write_text(
+            yaml.safe_dump({"trainer": {"callbacks": [{"class_path": "TwoStage", "init_args": declared}]}})
+        )
     quick = ["--config", str(ROOT / "experiments" / "quickstart.yaml"), "--config", str(preset)]
     # The tiny encoder has too few layers for a preset that counts them.
-    encoder = ["--model.backbone=demo"] if "layers" in declared(preset) else []
-    found = fit(tmp_path, *BASE, *quick, *SHORT, "--trainer.max_steps=1", "--data.train_subset=16", *encoder)
+    encoder = ["--model.backbone=demo"] if "layers" in declared else []
+    task = ["--data.source=sample"] if "stages" in declared else []
+    few = ["--trainer.max_steps=1", "--data.train_subset=16"]
+    found = fit(tmp_path / "run", *BASE, *quick, *SHORT, *few, *encoder, *task)
     (method,) = found["methods"]
-    assert all(method["options"][name] == value for name, value in declared(preset).items())
+    assert all(method["options"][name] == value for name, value in declared.items())
+    start, stages = found["start"], len(declared.get("stages", []))
+    for _ in range(stages):
+        assert start["cost"]["steps"] == 1
+        start = start["start"]
+    assert start is None
 
 
-def declared(preset: Path) -> dict[str, object]:
+def options(preset: Path) -> dict[str, Any]:
     (entry,) = yaml.safe_load(preset.read_text())["trainer"]["callbacks+"]
-    options: dict[str, object] = entry.get("init_args", {})
-    return options
+    found: dict[str, Any] = entry.get("init_args", {})
+    return found
+
+
+def shortened(stage: dict[str, Any]) -> dict[str, Any]:
+    subset = {} if stage.get("data", {}).get("task") == "text" else {"train_subset": 16}
+    trainer = {name: value for name, value in stage["trainer"].items() if name != "max_epochs"}
+    return {**stage, "data": {**stage.get("data", {}), **subset}, "trainer": {**trainer, "max_steps": 1}}
 
 
 def test_two_processes_record_one_run(finished: Path, files: Path, tmp_path: Path) -> None:

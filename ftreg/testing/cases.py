@@ -10,9 +10,9 @@ from functools import cache, partial
 from pathlib import Path
 
 import torch
+import transformers
 
 import ftreg.methods
-from ftreg.encoder import Encoder
 from ftreg.methods import (
     FGM,
     PGD,
@@ -28,7 +28,7 @@ from ftreg.methods import (
     TwoStage,
 )
 from ftreg.regularizer import Regularizer
-from ftreg.testing.encoders import checkpoint
+from ftreg.testing.encoders import configuration
 
 Method = Callable[[], Regularizer]
 """Builds a method afresh. A class or a `partial` of one, not a lambda: other processes build it too."""
@@ -56,16 +56,13 @@ ACTING = partial(SMART, noise="shared", epsilon=1e-2, step_size=1.0, sigma=1e-3)
 
 @cache
 def intermediate() -> str:
-    """A stage's checkpoint for the tiny BERT of `ftreg.testing.encoders`: its weights and some noise."""
+    """A stage's checkpoint for the tiny BERT of `ftreg.testing.encoders`: other weights, the same in every process."""
     folder = Path(tempfile.mkdtemp(prefix="ftreg-stage-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    encoder = Encoder(checkpoint(folder / "encoder", "bert"), ("0", "1"))
-    generator = torch.Generator().manual_seed(1)
-    state = {
-        f"encoder.{name}": value + 0.05 * torch.randn(value.shape, generator=generator)
-        for name, value in encoder.state_dict().items()
-        if value.is_floating_point()
-    }
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        model = transformers.AutoModelForSequenceClassification.from_config(configuration("bert"))
+    state = {f"encoder.model.{name}": value for name, value in model.state_dict().items()}
     torch.save({"state_dict": state}, folder / "stage.ckpt")
     return str(folder / "stage.ckpt")
 

@@ -33,6 +33,17 @@ TOKENS = [*SPECIAL.values(), *(f"{'##' if number % 3 == 2 else ''}t{number}" for
 """The tiny encoders' vocabulary, in id order; every third token goes on with a word."""
 
 
+def configuration(architecture: str, **changes: Any) -> transformers.PretrainedConfig:
+    """Of a tiny encoder; arguments as of `checkpoint`."""
+    sizes = DISTIL | {"max_position_embeddings": 64} if architecture == "distilbert" else SIZES
+    if architecture == "electra":
+        sizes = sizes | {"embedding_size": 24}
+    if architecture == "deberta-v2":
+        sizes = sizes | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
+    config: transformers.PretrainedConfig = transformers.AutoConfig.for_model(architecture, **(sizes | changes))
+    return config
+
+
 def checkpoint(folder: Path, architecture: str, **changes: Any) -> str:
     """A randomly initialised base model (no head) and a tokenizer, saved as a pre-trained checkpoint.
 
@@ -44,12 +55,7 @@ def checkpoint(folder: Path, architecture: str, **changes: Any) -> str:
     Returns:
         the folder, which is a backbone.
     """
-    sizes = DISTIL | {"max_position_embeddings": 64} if architecture == "distilbert" else SIZES
-    if architecture == "electra":
-        sizes = sizes | {"embedding_size": 24}
-    if architecture == "deberta-v2":
-        sizes = sizes | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
-    config = transformers.AutoConfig.for_model(architecture, **(sizes | changes))
+    config = configuration(architecture, **changes)
     with torch.random.fork_rng():
         torch.manual_seed(7)
         logging.disable_progress_bar()

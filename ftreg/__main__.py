@@ -1,5 +1,6 @@
 """`ftreg` on the command line: what needs no torch is answered at once, the rest is imported when needed."""
 
+import importlib
 import sys
 from collections.abc import Sequence
 
@@ -11,7 +12,10 @@ COMMANDS = {
     "validate": "score a checkpoint on the splits that the protocol watches during training",
     "test": "score a checkpoint on the task's dev split",
     "predict": "write a checkpoint's predictions for the task's test split",
+    "cite": "print the BibTeX of what configurations or runs use",
 }
+HOMES = {"cite": "ftreg.citation:main"}
+"""Where the commands are that are not Lightning's: functions of the arguments after the command, to an exit code."""
 HELP = f"""usage: ftreg COMMAND [--config FILE ...] [--OPTION VALUE ...]
 
 Regularised fine-tuning of pre-trained encoders on GLUE.
@@ -42,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         what = "give the command before its options, found" if arguments[0].startswith("-") else "no command"
         print(f"ftreg: error: {unknown(what, arguments[0], list(COMMANDS))}", file=sys.stderr)
         return 2
+    if arguments[0] in HOMES:
+        module, _, function = HOMES[arguments[0]].partition(":")
+        return int(getattr(importlib.import_module(module), function)(arguments[1:]))
     from ftreg import cli
 
     return cli.main(arguments)

@@ -15,7 +15,7 @@ import ftreg.methods as _methods  # noqa: F401  an imported method is found by i
 from ftreg import loggers, resume, run, stages, table
 from ftreg.backbone import backbone_path
 from ftreg.complaints import EXPECTED, Parser, expected
-from ftreg.config import SaveConfig, Seeds, check_writable, known_callbacks, method_names, say, supervised
+from ftreg.config import SaveConfig, Seeds, check_writable, known_callbacks, method_names, methods_of, say
 from ftreg.cost import Cost
 from ftreg.diagnostics import Diagnostics
 from ftreg.errors import UsageError
@@ -23,9 +23,10 @@ from ftreg.evaluations import Best, Evaluations, checkpoints
 from ftreg.finetuner import FineTuner
 from ftreg.identity import folder_content, identity
 from ftreg.methods.multi_task import MultiTask
-from ftreg.methods.two_stage import TwoStage
+from ftreg.methods.two_stage import TwoStage, check_labels
 from ftreg.names import Names, listed
 from ftreg.quiet import quiet
+from ftreg.regularizer import check_claims
 from ftreg.structure import subclasses
 from glue_tasks.data import GlueDataModule
 from glue_tasks.overlap import check_overlap
@@ -54,8 +55,11 @@ class Cli(LightningCLI):
         names.check(arguments[1:])
         self.config = parser.parse_args(arguments)
         options = self.config[arguments[0]]
-        if arguments[0] == "fit" and not supervised(options.trainer.callbacks):
-            options.data.evaluate = False
+        if arguments[0] == "fit":
+            # Before a stage is trained for them.
+            methods = methods_of(options.trainer.callbacks)
+            check_claims(methods)
+            options.data.evaluate &= all(method.supervised for method in methods)
         if options.ckpt_path in ("best", "last"):
             if options.trainer.default_root_dir is None:
                 raise UsageError(f"ckpt_path {options.ckpt_path}: of which run? Give trainer.default_root_dir")
@@ -112,6 +116,9 @@ class Cli(LightningCLI):
     def _obtain(self, stage: "Plan") -> dict[str, Any]:
         """Find the stage's run, or train it now."""
         two_stage = stages.options(self._plain()) or {}
+        if two_stage["head"] == "keep":
+            learnt = stage.datamodule.labels if stage.datamodule.evaluate else None
+            check_labels(self.data().labels, learnt, f"stage {stage.datamodule.task.name}")
         if two_stage["overlap"] == "refuse":
             self._check_overlap(stage)
         folder = Path(two_stage["store"]).expanduser() / f"{stage.datamodule.task.name}-{stage.identity()}"

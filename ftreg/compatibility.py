@@ -21,6 +21,12 @@ def check(methods: Sequence[Regularizer], trainer: pl.Trainer) -> None:
     """
     check_claims(methods)
     heads = getattr(getattr(trainer, "datamodule", None), "heads", {})
+    untaught = [method.name for method in methods if not method.supervised]
+    if untaught and heads:
+        raise UsageError(f"{untaught[0]} without a task_weight learns no labels, and data.also has heads that do")
+    for method in methods if untaught else ():
+        if method.family == "smoothness":
+            raise UsageError(f"{method.name} smooths a head that {untaught[0]} does not train; leave one of them out")
     if heads and not any(method.name == "MultiTask" for method in methods):
         raise UsageError(
             f"data.also has {', '.join(heads)}: add MultiTask(data.heads) to the callbacks, for their heads"

@@ -14,6 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from ftreg import run
 from ftreg.errors import UsageError
 from ftreg.names import listed
+from ftreg.regularizer import Regularizer
 from ftreg.structure import subclasses
 
 
@@ -75,11 +76,11 @@ def method_names(callbacks: Any) -> list[str]:
     return [name for name in names if name in methods]
 
 
-def supervised(callbacks: Any) -> bool:
-    """Whether a fit with these `trainer.callbacks` learns the task's labels."""
+def methods_of(callbacks: Any) -> list[Regularizer]:
+    """The methods among `trainer.callbacks`, built; what is wrong with one of them by itself is raised."""
     known = {cls.__name__: cls for cls in subclasses()}
     entries = [(known.get(entry.class_path.rpartition(".")[2]), entry.get("init_args")) for entry in listed(callbacks)]
-    return all(cls(**(options or {})).supervised for cls, options in entries if cls is not None)
+    return [cls(**(options or {})) for cls, options in entries if cls is not None]
 
 
 def check_writable(root: str) -> None:

@@ -44,7 +44,7 @@ class Regularizer(pl.Callback):
     """
 
     papers: ClassVar[tuple[str, ...]] = ()
-    """BibTeX keys of the papers to cite."""
+    """BibTeX keys of the papers that this method is from, at any of its options."""
     claims: ClassVar[frozenset[Slot]] = frozenset()
     """Exclusive slots that this method owns."""
     family: ClassVar[str] = ""
@@ -64,6 +64,11 @@ class Regularizer(pl.Callback):
     def full_precision(self) -> bool:
         """Whether this method's passes, and the clean one that they share, run in float32 under any autocast."""
         return False
+
+    @property
+    def cites(self) -> tuple[str, ...]:
+        """Those of `papers` that these options are from."""
+        return self.papers
 
     def options(self) -> dict[str, Any]:
         """The arguments that rebuild this method."""

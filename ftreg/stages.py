@@ -27,6 +27,8 @@ from ftreg.resume import shown
 from ftreg.run import write_atomically
 
 GROUPS = ("model", "data", "trainer", "seeds")
+BESIDE = ("ckpt_path", "seed_everything", "weights_only")
+"""What a run's own `config.yaml` also has, and a stage does not need."""
 INHERITED = (ELSEWHERE - {"default_root_dir", "enable_checkpointing"}) | {"precision"}
 """Trainer options that a stage takes from the target."""
 RESULT = "result.json"
@@ -136,14 +138,16 @@ def _read(stage: Mapping[str, Any] | str) -> dict[str, dict[str, Any]]:
         try:
             content = yaml.safe_load(Path(stage).expanduser().read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UsageError(f"TwoStage.stages: {stage} cannot be read as YAML ({error})") from None
-    if not isinstance(content, Mapping) or not all(isinstance(group, Mapping) for group in content.values()):
-        raise UsageError(f"TwoStage.stages: {stage!r} is no configuration; write groups such as data: and model:")
-    unknown = [group for group in content if group not in GROUPS and group != "ckpt_path"]
+            raise UsageError(f"{stage} cannot be read as YAML ({error})") from None
+    groups = [content.get(name) or {} for name in GROUPS] if isinstance(content, Mapping) else [content]
+    if not all(isinstance(group, Mapping) for group in groups):
+        raise UsageError(f"{stage!r} is no configuration; write groups such as data: and model:")
+    unknown = [group for group in content if group not in (*GROUPS, *BESIDE)]
     if unknown:
-        raise UsageError(f"TwoStage.stages: no group {unknown[0]!r} in a stage; it has {', '.join(GROUPS)}")
+        raise UsageError(f"no group {unknown[0]!r} in a stage; it has {', '.join(GROUPS)}")
     return {
-        group: {str(name).rstrip("+"): value for name, value in (content.get(group) or {}).items()} for group in GROUPS
+        name: {str(option).rstrip("+"): value for option, value in group.items()}
+        for name, group in zip(GROUPS, groups, strict=True)
     }
 
 

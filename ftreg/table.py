@@ -77,7 +77,8 @@ def _options(method: Mapping[str, Any]) -> Iterator[str]:
     parameters = inspect.signature(known[method["name"]]).parameters if method["name"] in known else {}
     for number, (name, value) in enumerate(method["options"].items()):
         if number == 0 or name not in parameters or parameters[name].default != value:
-            yield f"{name}={'…' if isinstance(value, list) and any(isinstance(v, dict) for v in value) else value}"
+            nested = isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, dict) for v in value))
+            yield f"{name}={'…' if nested else value}"
 
 
 def points(value: float | None) -> str:

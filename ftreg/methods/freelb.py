@@ -39,7 +39,7 @@ class FreeLB(Regularizer):
         UsageError: an option is out of range.
     """
 
-    papers: ClassVar[tuple[str, ...]] = ("zhu2020freelb",)
+    papers: ClassVar[tuple[str, ...]] = ("zhu2020freelb", "li2021freelbpp")
     claims: ClassVar[frozenset[Slot]] = frozenset({Slot.OBJECTIVE})
 
     def __init__(
@@ -58,6 +58,11 @@ class FreeLB(Regularizer):
         self.steps, self.step_size, self.epsilon, self.init = steps, step_size, epsilon, init
         self.norm: Norm = norm
         self.noise, self.start_step = noise, start_step
+
+    @property
+    def cites(self) -> tuple[str, ...]:
+        # FreeLB++ is FreeLB without a ball and with more steps; FreeLB's ALBERT has no ball either, at 2 to 4.
+        return self.papers if self.epsilon == 0 and self.steps > 4 else self.papers[:1]
 
     def objective(self, step: Step) -> Scalar:
         if step.number < self.start_step:

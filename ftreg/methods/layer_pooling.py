@@ -62,7 +62,14 @@ class LayerPooling(Regularizer):
         UsageError: an option is out of range, a layer does not exist, or the model has no pre-trained pooler.
     """
 
-    papers: ClassVar[tuple[str, ...]] = ("devlin2019bert",)
+    papers: ClassVar[tuple[str, ...]] = (
+        "devlin2019bert",
+        "peters2018elmo",
+        "kondratyuk2019udify",
+        "song2020intermediate",
+        "su2019sesamebert",
+        "yang2019hire",
+    )
     claims: ClassVar[frozenset[Slot]] = frozenset({Slot.POOLER})
 
     def __init__(
@@ -88,6 +95,20 @@ class LayerPooling(Regularizer):
         self.layers, self.hidden, self.lr = layers, hidden, lr
         self.layer_norm, self.layer_dropout = layer_norm, layer_dropout
         self._history: dict[int, dict[int, float]] = {}
+
+    @property
+    def cites(self) -> tuple[str, ...]:
+        match self.mix:
+            case "scalar":
+                return ("peters2018elmo", *(("kondratyuk2019udify",) if self.layer_dropout else ()))
+            case "attention" | "lstm":
+                return ("song2020intermediate",)
+            case "squeeze" | "squeeze_last":
+                return ("su2019sesamebert",)
+            case "hire":
+                return ("yang2019hire",)
+            case "last" | "second_to_last" | "concat" | "sum" | "mean":
+                return ("devlin2019bert",)
 
     def attach(self, encoder: Encoder) -> None:
         if encoder.head is not None:

@@ -71,7 +71,7 @@ class SMART(Regularizer):
         UsageError: an option is out of range.
     """
 
-    papers: ClassVar[tuple[str, ...]] = ("jiang2020smart",)
+    papers: ClassVar[tuple[str, ...]] = ("jiang2020smart", "liu2020alum")
     family: ClassVar[str] = "smoothness"
 
     def __init__(
@@ -108,6 +108,11 @@ class SMART(Regularizer):
     @property
     def full_precision(self) -> bool:
         return bool(self.weight or self.mu)
+
+    @property
+    def cites(self) -> tuple[str, ...]:
+        alum = self.perturb == "embedding_output" and self.variant == "projected" and not self.mu
+        return self.papers if alum else self.papers[:1]
 
     def penalty(self, step: Step) -> Mapping[str, Scalar]:
         terms = {}

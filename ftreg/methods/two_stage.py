@@ -102,9 +102,8 @@ class TwoStage(Regularizer):
             if not encoder.in_head(name) and (self.pooler == "keep" or not name.startswith(pooler))
         }
         if self.head == "keep":
-            if not record.get("supervised", True):
-                raise UsageError(f"TwoStage.head is keep: {path} has learnt no labels; give head=new")
-            order = _order(encoder.labels, record.get("labels", encoder.labels), path)
+            learnt = record.get("labels", encoder.labels) if record.get("supervised", True) else None
+            order = check_labels(encoder.labels, learnt, str(path))
             # A plain head that another one has replaced is still there, frozen; `parts` are no head of this task.
             heads = [(name, p) for name, p in named if encoder.in_head(name) and not name.startswith("parts.")]
             kept = {name: p for name, p in heads if p.requires_grad}
@@ -122,15 +121,22 @@ class TwoStage(Regularizer):
         return {name: values[name] for name in wanted}
 
 
-def _order(ours: Sequence[str], theirs: Sequence[str], path: Path) -> list[int]:
+def check_labels(ours: Sequence[str], theirs: Sequence[str] | None, where: str) -> list[int]:
     """Where each of our classes stands among theirs; empty for a regression.
+
+    Args:
+        ours: the target's, in id order.
+        theirs: the stage's; None for one that learnt no labels.
+        where: the stage, for complaints.
 
     Raises:
         UsageError: they are not the same classes.
     """
+    if theirs is None:
+        raise UsageError(f"TwoStage.head is keep: {where} has learnt no labels; give head=new")
     if sorted(ours) != sorted(theirs):
         raise UsageError(
-            f"TwoStage.head is keep: the head of {path} tells {', '.join(theirs) or 'a score'} apart, "
+            f"TwoStage.head is keep: the head of {where} tells {', '.join(theirs) or 'a score'} apart, "
             f"the target has {', '.join(ours) or 'a score'}; give head=new"
         )
     return [list(theirs).index(label) for label in ours]

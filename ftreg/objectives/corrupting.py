@@ -66,6 +66,10 @@ class Corrupting(Regularizer, ABC):
     def supervised(self) -> bool:
         return self.task_weight > 0
 
+    @property
+    def cites(self) -> tuple[str, ...]:
+        return tuple(paper for paper in self.papers if paper != "joshi2020spanbert" or self.unit == "span")
+
     @abstractmethod
     def part(self, encoder: Encoder) -> nn.Module:
         """What the objective adds to the network."""

@@ -51,7 +51,7 @@ class ReplacedTokens(Corrupting):
         UsageError: an option is out of range, or the backbone lacks a tokenizer or what masking takes of it.
     """
 
-    papers: ClassVar[tuple[str, ...]] = ("clark2020electra", "gururangan2020dont")
+    papers: ClassVar[tuple[str, ...]] = ("clark2020electra", "joshi2020spanbert", "gururangan2020dont")
 
     def __init__(
         self,

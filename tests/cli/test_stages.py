@@ -150,19 +150,17 @@ def run(root: Path, *arguments: str) -> subprocess.Popen[str]:
 def test_two_launches_at_once_train_it_once(tmp_path: Path) -> None:
     """One trains and the other waits; one of them on two processes, which is the same stage."""
     store, ddp = tmp_path / "store", ["--trainer.devices=2", "--trainer.strategy=ddp"]
-    option = two_stage(MASKED, QNLI, store=store)
+    option = two_stage(QNLI, store=store)
     launches = [run(tmp_path / "a", option, *ddp), run(tmp_path / "b", option, "--seeds.init=1")]
     for launch in launches:
         said, _ = launch.communicate(timeout=300)
         assert launch.returncode == 0, said
-    assert len(stages(store)) == 2
-    for stage in stages(store):
-        steps = [row["step"] for row in metrics(stage) if row.get("dev/accuracy")]
-        assert len(steps) == len(set(steps))
-        assert sorted(path.name for path in stage.iterdir() if path.name.startswith(".")) == [".lock"]
+    (stage,) = stages(store)
+    steps = [row["step"] for row in metrics(stage) if row.get("selection/accuracy")]
+    assert steps == sorted({*steps}, key=int)
+    assert len(steps) == QNLI["trainer"]["max_steps"]
+    assert [path.name for path in stage.iterdir() if path.name.startswith(".")] == [".lock"]
     assert result(tmp_path / "a")["start"] == result(tmp_path / "b")["start"]
-    alone = fit(tmp_path / "alone", two_stage(MASKED, QNLI, store=tmp_path / "another"))
-    assert alone["start"]["identity"] == result(tmp_path / "a")["start"]["identity"]
 
 
 def test_several_tasks_at_once(tmp_path: Path) -> None:
@@ -170,7 +168,7 @@ def test_several_tasks_at_once(tmp_path: Path) -> None:
     found = fit(tmp_path / "a", two_stage(stage, store=tmp_path / "store"), "--model.lr=0")
     (folder,) = stages(tmp_path / "store")
     ours, theirs = weights(tmp_path / "a"), weights(folder, "best")
-    assert {name.split(".")[3] for name in theirs if "parts.MultiTask" in name} == {"mrpc", "stsb"}
+    assert {name.split(".")[3] for name in theirs if "parts.MultiTask" in name} == {"mrpc_head", "stsb_head"}
     assert not any("parts" in name for name in ours)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours if ".bert." in name)
     assert [method["name"] for method in found["start"]["methods"]] == ["MultiTask"]
@@ -180,6 +178,9 @@ def test_a_stage_may_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "stage.yaml").write_text(yaml.safe_dump(QNLI))
     one = fit(tmp_path / "a", two_stage(QNLI, store=tmp_path / "store"))
     other = fit(tmp_path / "b", two_stage(str(tmp_path / "stage.yaml"), store=tmp_path / "store"))
+    (stage,) = stages(tmp_path / "store")
+    fit(tmp_path / "c", two_stage(str(stage / "config.yaml"), store=tmp_path / "store"))
+    assert stages(tmp_path / "store") == [stage]
     assert one["start"] == other["start"]
     assert one["identity"] == other["identity"]
 
@@ -208,12 +209,18 @@ def test_a_given_checkpoint(finished: Path, tmp_path: Path) -> None:
         ({"data": {"task": "rte", "train_split": "dev"}}, "has evaluation rows that were trained on before: "),
         ({"data": {"task": "qnli", "also": [{"task": "rte", "train_split": "dev"}]}}, "trained on before: 24 of dev"),
         ({"data": {"task": "text", "source": "text", "path": "none.txt"}}, "none.txt"),
+        ({"data": {"task": "stsb"}, "head": "keep"}, "the head of stage stsb tells a score apart, the target has"),
+        ({**MASKED, "head": "keep"}, "stage rte has learnt no labels; give head=new"),
+        ({**QNLI, "twice": True}, "PGD and FreeLB both own OBJECTIVE"),
         ({"data": {"task": "qnli"}, "model": {"lr": -1}}, "stage one, in .*: model.lr is -1"),
     ],
 )
 def test_complaints(stage: Any, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    option = two_stage(stage, store=tmp_path / "store")
-    assert main(["fit", *SHORT, option, f"--trainer.default_root_dir={tmp_path / 'run'}"]) == 2
+    head, twice = (stage.pop(name, default) if isinstance(stage, dict) else default
+                   for name, default in (("head", "new"), ("twice", False)))  # fmt: skip
+    option = [two_stage(stage, store=tmp_path / "store", head=head)]
+    option += ["--trainer.callbacks+=PGD", "--trainer.callbacks+=FreeLB"] if twice else []
+    assert main(["fit", *SHORT, *option, f"--trainer.default_root_dir={tmp_path / 'run'}"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("ftreg: error: ")
     assert said.count("\n") == 1

@@ -1,0 +1,96 @@
+"""Cells: what a grid runs, each a list of `ftreg fit` arguments under a name that is its folder."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftreg.bench.grid import PLAIN, Grid, Seed, Settings
+
+Arm = tuple[str, str]
+"""(task, method)."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: `task/method/seed`, or `tune/task/method.SETTING/seed`."""
+
+    task: str
+    method: str
+    seed: Seed
+    arguments: Settings
+    setting: int | None = None
+    """While tuning, which of the method's settings, from 0."""
+
+    @property
+    def name(self) -> str:
+        """Unique in the grid; also the folder below that of all runs."""
+        if self.setting is None:
+            return f"{self.task}/{self.method}/{self.seed}"
+        return f"tune/{self.task}/{self.method}.{self.setting}/{self.seed}"
+
+    def folder(self, runs: Path) -> Path:
+        """Where it runs."""
+        return runs / self.name
+
+
+def tuning(grid: Grid) -> list[Cell]:
+    """The runs to choose settings by; none without `tune`."""
+    if grid.tune is None:
+        return []
+    return [
+        _cell(grid, task, method, seed, settings, number)
+        for task in grid.tasks
+        for method in grid.methods
+        for number, settings in enumerate(grid.tune.settings[method])
+        for seed in grid.tune.seeds
+    ]
+
+
+def named(grid: Grid, chosen: Mapping[Arm, int]) -> list[Cell]:
+    """The methods' runs, of those arms whose setting is chosen; of all, without `tune`."""
+    return [
+        _cell(grid, task, method, seed, _chosen(grid, task, method, chosen))
+        for task in grid.tasks
+        for method in grid.methods
+        if grid.tune is None or (task, method) in chosen
+        for seed in grid.seeds
+    ]
+
+
+def matched(grid: Grid, chosen: Mapping[Arm, int], budgets: Mapping[Arm, Settings]) -> list[Cell]:
+    """Plain's runs with the compute of a method, for each (task, method) with a budget."""
+    return [
+        _cell(grid, task, PLAIN, seed, (*_chosen(grid, task, PLAIN, chosen), *budget), under=f"{PLAIN}@{method}")
+        for (task, method), budget in budgets.items()
+        for seed in grid.seeds
+    ]
+
+
+def budget(cost: float, max_epochs: int | None, max_steps: int) -> Settings:
+    """What gives plain `cost` times its steps; epochs are whole, and rounded up, in plain's favour."""
+    times = [f"--trainer.max_steps={math.ceil(round(cost * max_steps, 6))}"] if max_steps > 0 else []
+    if max_epochs is not None and max_epochs > 0:
+        times.append(f"--trainer.max_epochs={math.ceil(round(cost * max_epochs, 6))}")
+    return tuple(times)
+
+
+def comparisons(grid: Grid, costs: Mapping[Arm, float]) -> Iterator[dict[str, str]]:
+    """The primary family, a task at a time: a method that costs no more than plain is matched by plain itself."""
+    for task in grid.tasks:
+        for method, baseline in grid.primary:
+            own = baseline.removeprefix(f"{PLAIN}@")
+            at_no_cost = own != baseline and costs.get((task, own), math.inf) <= 1
+            yield {"task": task, "method": method, "baseline": PLAIN if at_no_cost else baseline}
+
+
+def _chosen(grid: Grid, task: str, method: str, chosen: Mapping[Arm, int]) -> Settings:
+    return () if grid.tune is None else grid.tune.settings[method][chosen[task, method]]
+
+
+def _cell(
+    grid: Grid, task: str, method: str, seed: Seed, more: Settings, setting: int | None = None, under: str | None = None
+) -> Cell:
+    seeds = (f"--seeds.{name}={value}" for name, value in seed._asdict().items())
+    arguments = (*grid.base, *grid.tasks[task], *grid.stage_one, *grid.methods[method], *more, *seeds)
+    return Cell(task, under or method, seed, arguments, setting)

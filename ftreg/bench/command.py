@@ -1,0 +1,63 @@
+"""`ftreg bench GRID` on the command line. Nothing here imports torch before the options are read.
+
+Exit codes: 0 all done (or, with --only or slurm, left to those who run it); 1 some runs failed; 2 a mistake in the
+input; 130 stopped by Ctrl-C.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from ftreg.bench.grid import read
+from ftreg.errors import UsageError
+from glue_tasks.errors import DataError
+
+
+class _Arguments(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of `ftreg bench`."""
+    made = _Arguments(prog="ftreg bench", description="Run every method of a grid on every task with every seed.")
+    made.add_argument("grid", type=Path, help="a grid file, such as experiments/grids/quick.yaml")
+    made.add_argument("--runs", type=Path, default=Path("runs/bench"), help="folder of the runs (%(default)s)")
+    made.add_argument("--dry-run", action="store_true", help="print the runs, what is done, and the time that is left")
+    made.add_argument("--only", action="append", default=[], metavar="RUN", help="this run alone; may be repeated")
+    made.add_argument("--retry", action="store_true", help="run failed runs again")
+    made.add_argument("--launcher", choices=("local", "slurm"), default="local")
+    made.add_argument("--workers", type=int, help="runs at a time; by default one per GPU, else per core")
+    made.add_argument(
+        "--slurm", action="append", default=[], metavar="NAME=VALUE", help="an option of sbatch, such as partition=gpu"
+    )
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        options = parser().parse_args(arguments)
+        if options.workers is not None and options.workers < 1:
+            raise UsageError(f"--workers is {options.workers}; give 1 or more")
+        if sys.platform == "win32":
+            raise UsageError("ftreg bench needs the locks of Linux or macOS; run its cells with ftreg fit")
+        grid = read(options.grid)
+        from ftreg.bench.bench import Bench
+        from ftreg.quiet import quiet
+
+        quiet()
+        return Bench(grid, options, arguments).run()
+    except (UsageError, DataError, OSError) as error:
+        print(f"ftreg bench: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing was running", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

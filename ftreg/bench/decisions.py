@@ -1,0 +1,109 @@
+"""What runs decide about other runs: each method's tuned setting, and what its steps cost."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ftreg.bench.cells import Arm, Cell
+from ftreg.bench.grid import PLAIN, Grid
+from ftreg.bench.state import load, store
+from ftreg.errors import UsageError
+
+TUNED, MATCHED = "tuned.json", "matched.json"
+DIVERGED = "training diverged"
+"""How the error of a diverged run begins: a setting that does so is out, whereas other failures want mending."""
+
+
+def tuned(grid: Grid, cells: list[Cell], runs: Path, keep: bool = True) -> dict[Arm, int]:
+    """The setting of every (task, method) whose tuning runs are all there, by the best mean on the selection split.
+
+    The first of equals wins; a setting with a diverged run has no score. Nothing but `scores.selection.best` is read.
+
+    Args:
+        cells: of `tuning(grid)`.
+        keep: write them, with all scores, to `tuned.json`.
+
+    Raises:
+        UsageError: all settings of a method diverge.
+    """
+    if grid.tune is None:
+        return {}
+    scores: dict[Arm, dict[int, dict[str, float | None]]] = defaultdict(lambda: defaultdict(dict))
+    waiting = set()
+    for cell in cells:
+        arm, folder = (cell.task, cell.method), cell.folder(runs)
+        result, error = load(folder / "result.json"), load(folder / "error.json")
+        if not result and not error.get("line", "").startswith(DIVERGED):
+            waiting.add(arm)
+            continue
+        # The reported metric is the task's first; its value on dev is not looked at.
+        found = result["scores"]["selection"]["best"][result["reported"]["metric"]] if result else None
+        scores[arm][cell.setting or 0][str(cell.seed)] = found
+    chosen: dict[Arm, int] = {}
+    record: dict[str, dict[str, Any]] = defaultdict(dict)
+    for arm, settings in scores.items():
+        if arm in waiting:
+            continue
+        means = {
+            number: statistics.fmean(value for value in values.values() if value is not None)
+            for number, values in settings.items()
+            if None not in values.values()
+        }
+        if not means:
+            raise UsageError(f"tune: every setting of {arm[1]} diverges on {arm[0]}; give other settings")
+        chosen[arm] = max(means, key=lambda number: means[number])
+        record[arm[0]][arm[1]] = {
+            "chosen": chosen[arm],
+            "settings": [
+                {"arguments": list(grid.tune.settings[arm[1]][number]), "mean": means.get(number), "scores": values}
+                for number, values in settings.items()
+            ],
+        }
+    if keep:
+        _keep(runs / TUNED, record)
+    return chosen
+
+
+def costs(grid: Grid, cells: list[Cell], runs: Path, keep: bool = True) -> dict[Arm, float]:
+    """What a step costs in plain's, by (task, method): as declared, or as measured once and kept.
+
+    Args:
+        cells: of `named(grid, …)`; an arm with a run that is not there has no measured cost yet.
+        keep: write what is measured to `matched.json`.
+    """
+    measured = load(runs / MATCHED)
+    found: dict[Arm, float] = {}
+    for task in grid.tasks:
+        for method, declared in grid.match_compute.items():
+            if declared is not None:
+                found[task, method] = declared
+                continue
+            if method not in measured.get(task, {}):
+                seconds = {name: _step_seconds(task, name, cells, runs) for name in (PLAIN, method)}
+                if None in seconds.values() or not seconds[PLAIN]:
+                    continue
+                cost = round((seconds[method] or 0.0) / (seconds[PLAIN] or 1.0), 1)
+                measured.setdefault(task, {})[method] = {"cost": cost, "seconds_per_step": seconds}
+            found[task, method] = measured[task][method]["cost"]
+    if keep:
+        _keep(runs / MATCHED, measured)
+    return found
+
+
+def _step_seconds(task: str, method: str, cells: list[Cell], runs: Path) -> float | None:
+    """The median over an arm's runs; None if one is not there."""
+    spent = [
+        load(cell.folder(runs) / "result.json").get("cost")
+        for cell in cells
+        if (cell.task, cell.method) == (task, method)
+    ]
+    if not spent or not all(spent):
+        return None
+    return statistics.median(float(cost["seconds"]) / max(int(cost["steps"]), 1) for cost in spent if cost)
+
+
+def _keep(path: Path, record: Mapping[str, Any]) -> None:
+    if record and record != load(path):
+        store(path, record)

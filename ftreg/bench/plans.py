@@ -1,0 +1,102 @@
+"""A cell, parsed and checked as `ftreg fit` would, before anything runs."""
+
+import json
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from ftreg import stages
+from ftreg.backbone import backbone_path
+from ftreg.bench.cells import Cell
+from ftreg.cli import Plan, build
+from ftreg.complaints import Parser, expected
+from ftreg.errors import UsageError
+from ftreg.finetuner import FineTuner
+from ftreg.identity import ELSEWHERE
+from ftreg.names import listed
+from ftreg.regularizer import check_claims
+from ftreg.resume import shown
+from ftreg.structure import subclasses
+from glue_tasks.data import GlueDataModule
+
+
+class Checked(Plan):
+    """A plan whose model, methods and stages were tried as well; the trainer is the machine's that runs it."""
+
+    def instantiate_classes(self) -> None:
+        """The data, read once for all cells that have them; the model without its weights; the methods."""
+        super().instantiate_classes()
+        options = self.resolved
+        FineTuner(**options["model"], labels=self.datamodule.labels)
+        known = {cls.__name__: cls for cls in subclasses()}
+        entries = [
+            (e["class_path"].rpartition(".")[2], e["init_args"]) for e in listed(options["trainer"]["callbacks"])
+        ]
+        check_claims([known[name](**options) for name, options in entries if name in known])
+        self.before_fit()
+        if self.stage is not None and (stages.options(options) or {})["overlap"] == "refuse":
+            self._check_overlap(self.stage)
+
+    @cached_property
+    def resolved(self) -> dict[str, Any]:
+        """Every option, as plain values."""
+        return self._plain()
+
+    @property
+    def stage_folder(self) -> Path | None:
+        """Where the stage that it starts from is, or will be."""
+        if self.stage is None:
+            return None
+        store = (stages.options(self.resolved) or {})["store"]
+        return Path(store).expanduser() / f"{self.stage.datamodule.task.name}-{self.stage.identity()}"
+
+    def data(self) -> GlueDataModule:
+        """The run's data, apart from the trainer."""
+        config = self.resolved
+        options = {
+            **config["data"],
+            "tokenizer": backbone_path(config["model"]["backbone"]),
+            "split_seed": config["seeds"]["split"],
+        }
+        return _data(json.dumps(options, sort_keys=True))
+
+
+@lru_cache(maxsize=4)
+def _data(options: str) -> GlueDataModule:
+    parser = Parser()
+    parser.add_class_arguments(GlueDataModule, "data")
+    made: GlueDataModule = parser.instantiate_classes(parser.parse_object({"data": json.loads(options)})).data
+    return made
+
+
+def check(cell: Cell) -> Checked:
+    """The cell's run, not started.
+
+    Raises:
+        UsageError: what `ftreg fit` would complain of, with the cell's name.
+    """
+    try:
+        return build(["fit", *cell.arguments], Checked)
+    except Exception as error:
+        known = expected(error)
+        if known is None:
+            raise
+        raise UsageError(f"{cell.name}: {' '.join(str(known).split())}") from error
+
+
+def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """The first option that two configurations differ in, with both values; empty if none does."""
+    old, new = dict(_flat(before)), dict(_flat(now))
+    for name in old | new:
+        if old.get(name) != new.get(name):
+            return f"{name} {shown(old.get(name))} there and {shown(new.get(name))} in the grid"
+    return ""
+
+
+def _flat(config: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [
+        (f"{group}.{name}", value)
+        for group in ("model", "data", "seeds", "trainer")
+        for name, value in config[group].items()
+        if group != "trainer" or name not in ELSEWHERE
+    ]

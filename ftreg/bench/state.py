@@ -1,0 +1,112 @@
+"""What the folder of a cell says of its run, and the lock that only one process of all machines has on it.
+
+RUN/.bench.lock  cell.json (identity, arguments, seconds so far)  log.txt  error.json (of a failed run)
+and what `ftreg fit` leaves.
+"""
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from ftreg.run import write_atomically
+
+LAST = Path("checkpoints", "last.ckpt")
+
+
+class Status(StrEnum):
+    """Of a run."""
+
+    DONE = "done"
+    RUNNING = "running"
+    FAILED = "failed"
+    CUT_OFF = "cut off"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True)
+class State:
+    """Status, and a line on it: the reported score, or the error."""
+
+    status: Status
+    line: str = ""
+
+
+class Lock:
+    """An exclusive lock on a run.
+
+    It is the kernel's, on an open file: the processes that inherit the file keep the lock until the last of them is
+    gone. So a run whose bench was killed is still held by the run itself, and a dead run holds nothing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / ".bench.lock"
+        self.file = -1
+
+    def take(self) -> bool:
+        """Try, without waiting."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            return False
+        return True
+
+    def release(self) -> None:
+        """Close this process's hold on it."""
+        os.close(self.file)
+        self.file = -1
+
+
+def read(folder: Path, held: bool = False) -> State:
+    """The state of the run in a folder, which may not exist.
+
+    Args:
+        held: the lock is the caller's.
+    """
+    result = load(folder / "result.json")
+    if result:
+        return State(Status.DONE, score(result))
+    if not held and _locked(folder):
+        return State(Status.RUNNING)
+    error = load(folder / "error.json")
+    if error:
+        return State(Status.FAILED, error["line"])
+    return State(Status.CUT_OFF if (folder / LAST).is_file() else Status.WAITING)
+
+
+def score(result: dict[str, Any]) -> str:
+    """What a result reports, in a line."""
+    reported = result["reported"]
+    if reported is None:
+        return ""
+    value = "undefined" if reported["value"] is None else f"{100 * reported['value']:.1f}"
+    return f"{reported['split']} {reported['metric']} {value}{' (failed run)' if result['failed'] else ''}"
+
+
+def load(path: Path) -> dict[str, Any]:
+    """What a JSON file holds; empty if it is not there."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+
+
+def store(path: Path, content: Any) -> None:
+    """Write a JSON file, whole or not at all."""
+    write_atomically(path, lambda temporary: temporary.write_text(f"{json.dumps(content, indent=2)}\n"))
+
+
+def _locked(folder: Path) -> bool:
+    lock = Lock(folder)
+    if not lock.path.is_file():
+        return False
+    taken = lock.take()
+    if taken:
+        lock.release()
+    return not taken

@@ -217,7 +217,8 @@ class Cli(LightningCLI):
         config = self._plain()
         parser = Parser()
         parser.add_class_arguments(GlueDataModule, "data")
-        options = {**config["data"], "tokenizer": backbone_path(config["model"]["backbone"])}
+        linked = {"tokenizer": backbone_path(config["model"]["backbone"]), "split_seed": config["seeds"]["split"]}
+        options = config["data"] | linked
         made: GlueDataModule = parser.instantiate_classes(parser.parse_object({"data": options})).data
         return made
 

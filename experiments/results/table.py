@@ -8,6 +8,7 @@ A line is a run's result.json, its arm's name, and the median over the run of ea
 
 import csv
 import json
+import re
 import statistics
 import sys
 from collections.abc import Iterator
@@ -37,23 +38,41 @@ def collect(runs: Path) -> Iterator[dict[str, Any]]:
 
 
 def show(records: list[dict[str, Any]]) -> Iterator[str]:
-    """A Markdown table a task: scores × 100 of the last checkpoint, and of the best in brackets."""
+    """A Markdown table a task: scores × 100 of the last checkpoint, and of the best in brackets.
+
+    Runs of one arm with other seeds (`ARM-0`, `ARM-1`) are one row: mean ± standard deviation, and n.
+    """
     for task in dict.fromkeys(record["task"] for record in records):
         mine = [record for record in records if record["task"] == task]
-        columns = [(split, metric) for split, scores in mine[0]["scores"].items() for metric in scores["last"]]
-        heads = [f"{split} {metric}" for split, metric in columns]
-        yield f"| {task} | {' | '.join([*heads, *DIAGNOSTICS.values(), 'distance'])} |"
-        yield "|---" * (len(heads) + len(DIAGNOSTICS) + 2) + "|"
+        arms: dict[str, list[dict[str, Any]]] = {}
         for record in mine:
-            cells = [_cell(record["scores"][split], metric) for split, metric in columns]
-            cells += [f"{record['diagnostics'][n]:.2g}" if n in record["diagnostics"] else "" for n in DIAGNOSTICS]
-            yield f"| {record['arm']} | {' | '.join(cells)} | {record['distance']:.4f} |"
+            arms.setdefault(re.sub(r"-\d+$", "", record["arm"]), []).append(record)
+        columns = [(split, metric) for split, scores in mine[0]["scores"].items() for metric in scores["last"]]
+        heads = ["n", *(f"{split} {metric}" for split, metric in columns)]
+        logged = [name for name in DIAGNOSTICS if any(name in record["diagnostics"] for record in mine)]
+        heads += [DIAGNOSTICS[name] for name in logged] + ["distance", "stage one, steps"]
+        yield f"| {task} | {' | '.join(heads)} |"
+        yield "|---" * (len(heads) + 1) + "|"
+        for arm, runs in arms.items():
+            cells = [
+                str(len(runs)),
+                *(_cell([run["scores"][split] for run in runs], metric) for split, metric in columns),
+            ]
+            cells += [_several([r["diagnostics"][n] for r in runs if n in r["diagnostics"]], ".2g") for n in logged]
+            cells += [_several([run["distance"] for run in runs], ".4f")]
+            start = runs[0].get("start")
+            yield f"| {arm} | {' | '.join(cells)} | {start['cost']['steps'] if start else ''} |"
         yield ""
 
 
-def _cell(scores: dict[str, Any], metric: str) -> str:
-    last, best = (100 * scores[which][metric] for which in ("last", "best"))
-    return f"{last:.1f} ({best:.1f})"
+def _cell(scores: list[dict[str, Any]], metric: str) -> str:
+    last, best = ([100 * score[which][metric] for score in scores] for which in ("last", "best"))
+    spread = f" ± {statistics.stdev(last):.1f}" if len(last) > 1 else ""
+    return f"{statistics.mean(last):.1f}{spread} ({statistics.mean(best):.1f})"
+
+
+def _several(values: list[float], form: str) -> str:
+    return format(statistics.mean(values), form) if values else ""
 
 
 def main() -> None:

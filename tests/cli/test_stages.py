@@ -96,6 +96,7 @@ def test_further_pre_training_sees_no_row_that_is_evaluated(tmp_path: Path, file
     # Another selection split leaves other rows to train on.
     fit(tmp_path / "c", two_stage(MASKED, store=store), "--seeds.split=1")
     assert len(stages(store)) == 2
+    assert all(folder.name == f"rte-{result(folder)['identity']}" for folder in stages(store))
 
 
 def test_another_configuration_or_other_data_is_another_stage(tmp_path: Path, files: Path) -> None:

@@ -13,7 +13,8 @@ from ftreg.errors import UsageError
 from ftreg.names import listed, unknown
 from glue_tasks.documents import TASKS as TEXT_TASKS
 from glue_tasks.errors import DataError
-from glue_tasks.tasks import GLUE, find
+from glue_tasks.known import find
+from glue_tasks.tasks import GLUE
 
 if TYPE_CHECKING:
     from ftreg.regularizer import Regularizer

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from glue_tasks.data import GlueDataModule as GlueDataModule
     from glue_tasks.errors import DataError as DataError
+    from glue_tasks.known import find as find
     from glue_tasks.overlap import Overlap as Overlap
     from glue_tasks.overlap import check_overlap as check_overlap
     from glue_tasks.sources import fingerprint as fingerprint
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from glue_tasks.tasks import Server as Server
     from glue_tasks.tasks import Task as Task
     from glue_tasks.tasks import Tsv as Tsv
-    from glue_tasks.tasks import find as find
 
 _HOME = {
     "GLUE": "tasks",
@@ -31,7 +31,7 @@ _HOME = {
     "Task": "tasks",
     "Tsv": "tasks",
     "check_overlap": "overlap",
-    "find": "tasks",
+    "find": "known",
     "fingerprint": "sources",
     "load": "sources",
     "write_submission": "submission",

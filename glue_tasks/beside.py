@@ -8,9 +8,10 @@ from datasets import Dataset
 
 from glue_tasks.documents import TEXT
 from glue_tasks.errors import DataError
+from glue_tasks.known import find
 from glue_tasks.sources import Source, load
 from glue_tasks.split import stratified_subset, stratify
-from glue_tasks.tasks import Task, find
+from glue_tasks.tasks import Task
 from glue_tasks.tokens import labels_of
 
 

@@ -16,11 +16,12 @@ from glue_tasks.beside import Beside, Other, others
 from glue_tasks.carving import carve
 from glue_tasks.documents import TEXT
 from glue_tasks.errors import DataError
+from glue_tasks.known import find
 from glue_tasks.loader import EvalLoader, Rows, State, TrainLoader
 from glue_tasks.metrics import metrics
 from glue_tasks.mixture import MixtureLoader, Sampling, check_sampling
 from glue_tasks.sources import Source, fingerprint, load
-from glue_tasks.tasks import Task, find
+from glue_tasks.tasks import Task
 from glue_tasks.tokens import labels_of, load_tokenizer, tokenise
 
 

@@ -4,7 +4,6 @@ Class ids are positions in `Task.labels`, in the order of the Hub's `nyu-mll/glu
 different ids in different tasks (entailment is 0 in RTE and QNLI, 1 in WNLI): data are mapped by name.
 """
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -216,19 +215,3 @@ _TABLE = (
 )  # fmt: skip
 
 GLUE: Mapping[str, Task] = MappingProxyType({task.name: task for task in _TABLE})
-
-
-def find(name: str) -> Task:
-    """The task of that name, of GLUE or made from plain text; `DataError` with the nearest name and all otherwise."""
-    from glue_tasks.documents import TASKS  # these are declared with the classes above
-
-    known = {**GLUE, **TASKS}
-    if name in known:
-        return known[name]
-    near = difflib.get_close_matches(re.sub(r"[^a-z0-9]", "", name.lower()), known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise DataError(
-        f"unknown task {name!r}; {hint}GLUE has {', '.join(GLUE)}; "
-        f"plain text (data.source=text) has {', '.join(TASKS)}; "
-        "a task of your own is declared with name, columns and labels instead of a name"
-    )

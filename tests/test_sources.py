@@ -10,8 +10,9 @@ from huggingface_hub import HfApi, constants
 
 from glue_tasks import hub
 from glue_tasks.errors import DataError
+from glue_tasks.known import find
 from glue_tasks.sources import Source, fingerprint, load
-from glue_tasks.tasks import GLUE, Task, find
+from glue_tasks.tasks import GLUE, Task
 
 OWN = Task("own", ("text",), ("no", "yes"))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from glue_tasks.known import find
 from glue_tasks.sources import load
 from glue_tasks.split import (
     Indices,
@@ -16,7 +17,6 @@ from glue_tasks.split import (
     stratified_subset,
     stratify,
 )
-from glue_tasks.tasks import find
 
 
 def test_groups_follow_chains_of_shared_texts() -> None:

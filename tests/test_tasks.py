@@ -10,8 +10,9 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from glue_tasks.errors import DataError
+from glue_tasks.known import find
 from glue_tasks.sources import load
-from glue_tasks.tasks import GLUE, Task, find
+from glue_tasks.tasks import GLUE, Task
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments" / "tasks"
 

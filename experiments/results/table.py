@@ -28,13 +28,24 @@ def collect(runs: Path) -> Iterator[dict[str, Any]]:
             for name, value in row.items():
                 if value and name.rpartition("/")[2] in DIAGNOSTICS:
                     logged.setdefault(name.rpartition("/")[2], []).append(float(value))
+        layers = sorted(name for name in rows[0] if name.startswith("layer_weight/"))
         distance = [float(row["distance/relative"]) for row in rows if row.get("distance/relative")]
         yield {
             "arm": path.parent.name,
-            **json.loads(path.read_text(encoding="utf-8")),
+            **_portable(json.loads(path.read_text(encoding="utf-8"))),
             "diagnostics": {name: statistics.median(values) for name, values in logged.items()},
             "distance": distance[-1],
+            "layer_weights": [next(float(row[name]) for row in reversed(rows) if row.get(name)) for name in layers],
         }
+
+
+def _portable(value: Any) -> Any:
+    """Without the folders of the machine that it was run on."""
+    if isinstance(value, dict):
+        return {name: _portable(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_portable(item) for item in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def show(records: list[dict[str, Any]]) -> Iterator[str]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from glue_tasks.known import find
 from glue_tasks.sample import rows
-from glue_tasks.tasks import find
 from tests.cli.runs import MIXOUT, fit
 
 

@@ -28,7 +28,7 @@ from glue_tasks.tasks import GLUE
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ROOT / "experiments"
-PRESETS = sorted(EXPERIMENTS.rglob("*.yaml"))
+PRESETS = sorted(path for path in EXPERIMENTS.rglob("*.yaml") if path.parent.name not in ("grids", "sweeps"))
 RTE = {"wang2019glue", "dagan2006rte", "barhaim2006rte", "giampiccolo2007rte", "bentivogli2009rte"}
 MNLI = {"wang2019glue", "williams2018mnli"}
 MASKED = {"devlin2019bert", "gururangan2020dont", "sun2019finetune"}

@@ -135,7 +135,9 @@ def test_default_folder_is_of_the_configuration(tmp_path: Path, monkeypatch: pyt
 
 
 PRESETS = sorted(
-    path for path in (ROOT / "experiments").rglob("*.yaml") if path.parent.name not in ("experiments", "tasks")
+    path
+    for path in (ROOT / "experiments").rglob("*.yaml")
+    if path.parent.name not in ("experiments", "tasks", "grids", "sweeps")
 )
 
 

@@ -9,7 +9,7 @@ import transformers
 
 # Lightning's, each answered by our code: checkpoints are replaced on purpose; short runs log at their
 # evaluations; a fit's callbacks have no part in an evaluation; a best checkpoint in another folder is kept;
-# the model keeps predictions; what it logs was gathered over all ranks.
+# the model keeps predictions; what it logs was gathered over all ranks; whoever wants srun writes it.
 ANSWERED = (
     r"Checkpoint directory .* exists and is not empty",
     r"The number of training batches .* is smaller than the logging interval",
@@ -17,6 +17,7 @@ ANSWERED = (
     r"The dirpath has changed from",
     r"predict returned None if it was on purpose",
     r"It is recommended to use `self.log\(.*sync_dist=True",
+    r"The `srun` command is available on your system but is not used",
     r"torch.distributed.nn.functional.all_gather is deprecated",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )

@@ -13,9 +13,10 @@ COMMANDS = {
     "test": "score a checkpoint on the task's dev split",
     "predict": "write a checkpoint's predictions for the task's test split",
     "bench": "run every method of a grid on every task with every seed",
+    "report": "compare methods over seeds: tables, figures and a page",
     "cite": "print the BibTeX of what configurations or runs use",
 }
-HOMES = {"bench": "ftreg.bench.command:main", "cite": "ftreg.citation:main"}
+HOMES = {"bench": "ftreg.bench.command:main", "report": "ftreg.report.command:main", "cite": "ftreg.citation:main"}
 """Where the commands are that are not Lightning's: functions of the arguments after the command, to an exit code."""
 HELP = f"""usage: ftreg COMMAND [--config FILE ...] [--OPTION VALUE ...]
 

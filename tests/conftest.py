@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.report.browser import find
+
 GLUE = "FTREG_GLUE_DIR"
 
 
@@ -18,15 +20,17 @@ def glue_dir() -> Path:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without the download, leave its tests out and say so; where CI is set, they run, and fail."""
-    if os.environ.get(GLUE) or os.environ.get("CI"):
-        return
-    out = [item for item in items if "glue_dir" in getattr(item, "fixturenames", ())]
+    """Leave out, and say so, what needs the download or a browser that are not there.
+
+    Where CI is set, the tests on the download run, and fail.
+    """
+    lacking = {"glue_dir"} - ({"glue_dir"} if os.environ.get(GLUE) or os.environ.get("CI") else set())
+    lacking |= set() if find() else {"chromium"}
+    out = [item for item in items if lacking.intersection(getattr(item, "fixturenames", ()))]
     config.hook.pytest_deselected(items=out)
     items[:] = [item for item in items if item not in out]
 
 
 def pytest_report_header() -> list[str]:
-    if os.environ.get(GLUE) or os.environ.get("CI"):
-        return []
-    return [f"{GLUE} is unset: the tests on the official GLUE files are left out"]
+    lines = [] if os.environ.get(GLUE) or os.environ.get("CI") else [f"{GLUE} is unset: no tests on the official files"]
+    return lines if find() else [*lines, "no Chromium: no tests of the page in a browser"]

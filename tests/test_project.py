@@ -66,5 +66,6 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fitt", "--data.task", "rte"]) == 2
     assert capsys.readouterr().err == (
-        "ftreg: error: no command 'fitt'; did you mean 'fit'? Valid: fit, validate, test, predict, bench, cite\n"
+        "ftreg: error: no command 'fitt'; did you mean 'fit'? "
+        "Valid: fit, validate, test, predict, bench, report, cite\n"
     )

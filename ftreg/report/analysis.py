@@ -1,0 +1,210 @@
+"""From runs to a report: summaries of the arms, the comparisons, averages over tasks, and variance components."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ftreg.errors import UsageError
+from ftreg.names import unknown
+from ftreg.report.comparing import Arms, Declared, compare, finite_scores
+from ftreg.report.components import variance_components
+from ftreg.report.expected import expected_maximum_unbiased
+from ftreg.report.inputs import inside
+from ftreg.report.model import Arm, Report, Run
+from ftreg.report.reading import Found, by_seed
+from ftreg.report.statistics import Interval, glue_average, summary
+from ftreg.report.verdict import counted, title
+
+PLAIN = "plain"
+SELECTION = "selection"
+SOME = 8
+"""Names that a note lists before it only counts."""
+
+
+def analyse(
+    found: Found,
+    baseline: str | None = None,
+    primary: Sequence[str] = (),
+    alpha: float = 0.05,
+    heading: str = "",
+    sources: Sequence[str] = (),
+) -> Report:
+    """The report on what was read.
+
+    Args:
+        baseline: that every method is compared with; None for `plain`.
+        primary: methods whose comparisons with the baseline are the primary family, in place of a grid's.
+        alpha: level of each family.
+        heading: of the report; empty for one that says what is in it.
+        sources: where the runs come from.
+
+    Raises:
+        UsageError: an unknown method, or runs of one task with different metrics.
+    """
+    inside("alpha", alpha)
+    methods = list(dict.fromkeys(run.method for run in found.runs))
+    baseline = _baseline(baseline, methods)
+    for name in primary:
+        if name not in methods or name == baseline:
+            raise UsageError(unknown("--primary: no method", name, [m for m in methods if m != baseline]))
+    arms = _arms(found.runs, baseline)
+    family = _family(found, baseline, primary, arms)
+    rest = [
+        one
+        for task, method in arms
+        if method != baseline and (one := Declared(task, method, baseline)) not in family and (task, baseline) in arms
+    ]
+    comparisons = [*compare(family, arms, True, alpha), *compare(rest, arms, False, alpha)]
+    averages, averaged = _averages(arms, methods)
+    tasks = ", ".join(title(task) for task in dict.fromkeys(run.task for run in found.runs))
+    return Report(
+        title=heading or f"{', '.join(methods)} on {tasks}",
+        sources=tuple(sources),
+        baseline=baseline,
+        alpha=alpha,
+        runs=tuple(found.runs),
+        arms=tuple(arms.values()),
+        comparisons=tuple(comparisons),
+        averages=averages,
+        averaged=averaged,
+        variances=dict(_variances(arms)),
+        notes=(
+            *_notes(found, arms, family, rest, baseline, bool(primary)),
+            *_average_notes(averaged, arms),
+        ),
+    )
+
+
+def _baseline(given: str | None, methods: Sequence[str]) -> str:
+    if given is not None and given not in methods:
+        raise UsageError(unknown("--baseline: no method", given, methods))
+    if given is None and len(methods) > 1 and PLAIN not in methods:
+        raise UsageError(f"no method is called {PLAIN!r}; say with --baseline which of them the others are compared "
+                         f"with: {', '.join(methods)}")  # fmt: skip
+    return given or (PLAIN if PLAIN in methods else methods[0])
+
+
+def _arms(runs: Sequence[Run], baseline: str) -> Arms:
+    """By task and method, the baseline first in each task."""
+    found: dict[tuple[str, str], list[Run]] = {}
+    metrics: dict[str, Run] = {}
+    for run in runs:
+        other = metrics.setdefault(run.task, run)
+        if run.metric != other.metric:
+            raise UsageError(
+                f"{run.place}: {run.metric} is reported for {run.task}, and {other.metric} in {other.place}; "
+                f"choose with --metric"
+            )
+        found.setdefault((run.task, run.method), []).append(run)
+    tasks = list(metrics)
+    ordered = sorted(found, key=lambda key: (tasks.index(key[0]), key[1] != baseline))
+    return {key: _arm(key, found[key]) for key in ordered}
+
+
+def _arm(key: tuple[str, str], runs: list[Run]) -> Arm:
+    of_runs = summary([run.score for run in runs])
+    if all(run.majority is not None for run in runs):
+        # Run by run: seeds that draw other splits have other majorities.
+        of_runs = replace(of_runs, failed=sum(run.score <= run.majority for run in runs if run.majority is not None))
+    arm = Arm(*key, metric=runs[0].metric, runs=tuple(runs), summary=of_runs, expected=())
+    known = finite_scores(arm)
+    return replace(arm, expected=tuple(expected_maximum_unbiased(known, n) for n in range(1, len(known) + 1)))
+
+
+def _family(found: Found, baseline: str, primary: Sequence[str], arms: Arms) -> list[Declared]:
+    """What was declared: on the command line, or else in a grid."""
+    if primary:
+        tasks = dict.fromkeys(task for task, _ in arms)
+        return [Declared(task, method, baseline) for task in tasks for method in dict.fromkeys(primary)]
+    return [Declared(*one) for one in found.primary]
+
+
+def _averages(arms: Arms, methods: Sequence[str]) -> tuple[dict[str, Interval], tuple[str, ...]]:
+    """By method, over the tasks that every method has a finite score on; nothing for fewer than two tasks."""
+    tasks = dict.fromkeys(task for task, _ in arms)
+    scores = {key: [mean for run in arm.runs if math.isfinite(mean := _mean(run))] for key, arm in arms.items()}
+    shared = tuple(task for task in tasks if all(scores.get((task, method)) for method in methods))
+    if len(shared) < 2:
+        return {}, ()
+    return {method: glue_average({task: scores[task, method] for task in shared}) for method in methods}, shared
+
+
+def _mean(run: Run) -> float:
+    """The mean of a run's metrics, over the sets that it is scored on: MNLI has two; the score itself if it is all."""
+    values = [
+        value
+        for split, by_checkpoint in run.scores.items()
+        if split != SELECTION or len(run.scores) == 1
+        for value in by_checkpoint.get(run.checkpoint, {}).values()
+    ]
+    return float(np.mean(values)) if values else run.score
+
+
+def _variances(arms: Arms) -> Iterator[tuple[tuple[str, str], dict[str, float]]]:
+    """Of the arms whose initialisation and order seeds are crossed, every pair run once on one split."""
+    for key, arm in arms.items():
+        scores: dict[tuple[str, ...], float] = {tuple(run.seed.split("-")): run.score for run in arm.runs}
+        if any(len(seed) != 3 for seed in scores) or len({seed[-1] for seed in scores}) != 1:
+            continue
+        only = next(iter(scores))[-1]
+        inits, orders = (sorted({seed[at] for seed in scores}, key=by_seed) for at in (0, 1))
+        grid = np.array([[scores.get((init, order, only), np.nan) for order in orders] for init in inits])
+        if min(grid.shape) > 1 and np.isfinite(grid).all():
+            yield key, variance_components(grid).shares
+
+
+def _notes(
+    found: Found, arms: Arms, family: Sequence[Declared], rest: Sequence[Declared], baseline: str, chosen: bool
+) -> Iterator[str]:
+    yield from _reported(found.runs)
+    yield from found.notes
+    for what, names in found.missing.items():
+        listed = ", ".join(names[:SOME]) + (", …" if len(names) > SOME else "")
+        yield f"{counted(len(names), 'run')} {what}, and not in any number here: {listed}"
+    diverged = sum(arm.summary.diverged for arm in arms.values())
+    if diverged:
+        yield (
+            f"{counted(diverged, 'run')} of {len(found.runs):,} diverged: counted in n, and in no mean, interval, test "
+            f"or expected maximum"
+        )
+    if not family:
+        yield "No primary family was declared before the runs: every comparison is exploratory"
+    else:
+        where = "with --primary, for this report" if chosen else "in grid.json, before the runs"
+        yield f"The primary family was declared {where}: {counted(len(family), 'comparison')}, corrected together"
+        absent = [one for one in family if (one.task, one.method) not in arms or (one.task, one.baseline) not in arms]
+        if absent:
+            pairs = ", ".join(f"{one.method} and {one.baseline} on {title(one.task)}" for one in absent[:SOME])
+            yield f"Of that family, without runs, and counted with a p of 1: {pairs}{', …' * (len(absent) > SOME)}"
+        if rest:
+            yield f"Exploratory, a family of its own: {counted(len(rest), 'comparison')}"
+    for task in dict.fromkeys(task for task, _ in arms):
+        if (task, baseline) not in arms and any(method != baseline for name, method in arms if name == task):
+            yield f"{title(task)} has no run of {baseline}: nothing is compared with it there"
+
+
+def _reported(runs: Sequence[Run]) -> Iterator[str]:
+    """What the scores are of, and what they are not."""
+    sets = dict.fromkeys(
+        (str(run.record["reported"]["split"]), run.checkpoint, str(run.record["protocol"]))
+        for run in runs
+        if run.record
+    )
+    if sets:
+        of = "; ".join(f"{split}, {checkpoint} checkpoint, protocol {protocol}" for split, checkpoint, protocol in sets)
+        yield f"Scores are of {of}"
+    from ftreg.backbone import DEMO_NOTE
+    from ftreg.table import SAMPLE_NOTE
+
+    for what, value, note in (("source", "sample", SAMPLE_NOTE), ("backbone", "demo", DEMO_NOTE)):
+        if any(run.record.get(what) == value for run in runs):
+            yield f"{note[0].upper()}{note[1:]}"
+
+
+def _average_notes(averaged: Sequence[str], arms: Arms) -> Iterator[str]:
+    if averaged:
+        left = [title(task) for task in dict.fromkeys(task for task, _ in arms) if task not in averaged]
+        also = f"; not in it, since some method has no score there: {', '.join(left)}" if left else ""
+        yield f"Averages are over {', '.join(map(title, averaged))}, of each the mean of its metrics{also}"

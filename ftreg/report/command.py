@@ -1,0 +1,128 @@
+"""`ftreg report PATH...` on the command line. Nothing here imports torch before the options are read.
+
+Exit codes: 0; 2 for a mistake in the input.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from ftreg.errors import UsageError
+from ftreg.names import unknown
+from ftreg.report.model import Comparison, Report
+from ftreg.report.reading import CHECKPOINTS, Choice
+
+COLUMNS = ("task", "method", "seed", "score", "metric", "checkpoint", "majority", "step")
+
+
+class _Arguments(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"report: {message}; see ftreg report --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of `ftreg report`."""
+    made = _Arguments(
+        prog="ftreg report",
+        allow_abbrev=False,
+        description="Compare methods over seeds: tables, figures and a page from the records of runs.",
+        epilog="for example: ftreg report runs/bench --out report",
+    )
+    made.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="a folder with runs below it, or a CSV file with the columns task, method, seed and score, and metric, "
+        "checkpoint and majority if it has them; with the column step it has learning curves",
+    )
+    made.add_argument("--out", type=Path, default=Path("report"), help="folder of the report (%(default)s)")
+    made.add_argument("--baseline", metavar="METHOD", help="what every method is compared with (plain)")
+    made.add_argument(
+        "--primary", default="", metavar="METHOD[,METHOD]", help="the primary family, in place of what a grid declares"
+    )
+    made.add_argument("--alpha", type=float, default=0.05, help="level of each family of comparisons (%(default)s)")
+    made.add_argument(
+        "--checkpoint",
+        choices=CHECKPOINTS,
+        help="whose scores are compared; by default what a run reports, and of a CSV file with both the last",
+    )
+    made.add_argument(
+        "--metric", default="", metavar="NAME[,NAME]", help="in place of a task's first metric, the first that it has"
+    )
+    made.add_argument(
+        "--columns", default="", metavar="task=NAME[,score=NAME]", help="what the columns of CSV files are called"
+    )
+    made.add_argument("--title", default="", help="of the report")
+    return made
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit code.
+
+    Args:
+        arguments: those after the command.
+    """
+    try:
+        return _run(parser().parse_args(list(arguments)))
+    except (UsageError, OSError) as error:
+        print(f"ftreg: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def _run(options: argparse.Namespace) -> int:
+    choice = Choice(options.checkpoint, tuple(_listed(options.metric)), _columns(options.columns))
+    from ftreg.report.analysis import analyse
+    from ftreg.report.reading import read
+
+    found = read([path.expanduser() for path in options.paths], choice)
+    report = analyse(
+        found, options.baseline, _listed(options.primary), options.alpha, options.title, list(map(str, options.paths))
+    )
+    from ftreg.report import tables
+    from ftreg.report.figures import draw
+    from ftreg.report.page import write
+
+    out = options.out.expanduser()
+    files = tables.write(report, out)
+    drawn = draw(report, out)
+    shown = write(report, out, drawn)
+    print(_text(report))
+    print(f"\n{shown}\n{out}: {', '.join(str(path.relative_to(out)) for path in [*files, *drawn.values()])}")
+    return 0
+
+
+def _text(report: Report) -> str:
+    """Tables, verdicts, warnings and notes."""
+    from ftreg.report import tables
+
+    parts = [report.title, tables.terminal(tables.summary(report))]
+    if report.comparisons:
+        parts += [
+            tables.terminal(tables.comparisons(report)),
+            "\n".join(_verdict(one) for one in report.comparisons),
+        ]
+    parts.append("\n".join(f"note  {text}" for text in report.notes))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _verdict(one: Comparison) -> str:
+    return "\n  ! ".join([one.verdict, *one.warnings])
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _columns(text: str) -> dict[str, str]:
+    found = {}
+    for pair in _listed(text):
+        name, equals, column = pair.partition("=")
+        if not equals or not column:
+            raise UsageError(f"--columns: found {pair!r}; write task=NAME, and so on")
+        if name not in COLUMNS:
+            raise UsageError(unknown("--columns: no", name, COLUMNS))
+        found[name] = column
+    return found

@@ -1,0 +1,176 @@
+"""Runs from CSV files of other programs: a line for each score, or for each point of a learning curve."""
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ftreg.errors import UsageError
+from ftreg.report.model import Run
+from ftreg.report.reading import CHECKPOINTS, Choice, Found
+
+NEEDED = ("task", "method", "seed", "score")
+MORE = ("metric", "checkpoint", "majority", "step")
+UNDEFINED = ("", "na", "n/a", "none", "null", "nan", "-nan")
+SPLIT = "reported"
+"""Under which a run's scores are kept: what split they are of is not said."""
+
+Key = tuple[str, str, str]
+"""Task, method, seed."""
+Scores = dict[str, dict[str, float]]
+"""{checkpoint: {metric: value}}"""
+
+
+@dataclass
+class _Lines:
+    """What the lines of one run say."""
+
+    place: str
+    scores: Scores = field(default_factory=dict)
+    majority: dict[str, float] = field(default_factory=dict)
+
+
+def read(paths: Sequence[Path], choice: Choice, found: Found) -> None:
+    """Add the runs of the files.
+
+    A file with the column `step` has learning curves; they are kept for runs of the same task, method and seed.
+
+    Raises:
+        UsageError: not CSV, a column is missing, or a line is malformed: with its number.
+    """
+    lines: dict[Key, _Lines] = {}
+    curves: dict[Key, dict[str, list[tuple[int, float]]]] = {}
+    for path in paths:
+        _read(path, choice, lines, curves, found)
+    first: dict[str, str] = {}
+    for (task, *_), of_run in lines.items():
+        for scores in of_run.scores.values():
+            first.setdefault(task, choice.metric(list(scores)))
+    both = 0
+    for key, of_run in lines.items():
+        checkpoint, several = _checkpoint(of_run, choice)
+        both += several
+        metric, scores = first[key[0]], of_run.scores[checkpoint]
+        if metric not in scores:
+            raise UsageError(f"{of_run.place}: no line has {metric} of this run, as of others on {key[0]}; add it")
+        points = curves.get(key, {})
+        majority = of_run.majority.get(metric)
+        score = scores[metric]
+        found.runs.append(
+            Run(
+                *key,
+                metric=metric,
+                checkpoint=checkpoint,
+                score=score,
+                scores={SPLIT: of_run.scores},
+                majority=majority,
+                failed=None if majority is None else not score > majority,
+                curve=tuple(sorted(points.get(metric, next(iter(points.values()), [])))),
+                place=of_run.place,
+            )
+        )
+    if both:
+        found.notes.append(
+            f"{both} runs of CSV files have the scores of their best and of their last checkpoint: the last is "
+            f"reported, since the best may have been chosen on the rows that it is scored on"
+        )
+
+
+def _read(
+    path: Path,
+    choice: Choice,
+    lines: dict[Key, _Lines],
+    curves: dict[Key, dict[str, list[tuple[int, float]]]],
+    found: Found,
+) -> None:
+    rows = list(_rows(path, choice))
+    # Published scores are in points as often as not.
+    largest = max((abs(value) for _, row in rows if math.isfinite(value := _number(row["score"]))), default=0.0)
+    if largest > 100:
+        raise UsageError(f"{path}: a score is {largest:g}; give scores up to 1, or in points up to 100")
+    unit = 100 if largest > 1 else 1
+    if unit == 100:
+        found.notes.append(f"{path}: its scores are read as points, of 100")
+    for place, row in rows:
+        key = row["task"], row["method"], row["seed"]
+        metric, value = row.get("metric") or "score", _number(row["score"]) / unit
+        if "step" in row:
+            step = _number(row["step"])
+            if not step.is_integer():
+                raise UsageError(f"{place}: step is {row['step']!r}; give a whole number")
+            curves.setdefault(key, {}).setdefault(metric, []).append((int(step), value))
+            continue
+        of_run = lines.setdefault(key, _Lines(place))
+        scores = of_run.scores.setdefault(row.get("checkpoint", ""), {})
+        if metric in scores:
+            raise UsageError(
+                f"{place}: {metric} of task {key[0]}, method {key[1]}, seed {key[2]} is there already, with the run "
+                f"that starts at {of_run.place}; leave one out"
+            )
+        scores[metric] = value
+        if row.get("majority"):
+            of_run.majority[metric] = _number(row["majority"]) / unit
+
+
+def _rows(path: Path, choice: Choice) -> Iterator[tuple[str, dict[str, str]]]:
+    """(`file:line`, the values of known columns) of each line, checked."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            columns = _columns(path, header, choice.columns)
+            for values in reader:
+                place = f"{path}:{reader.line_num}"
+                if not values:
+                    continue
+                if len(values) != len(header):
+                    raise UsageError(f"{place}: {len(values)} values for {len(header)} columns; mend the line")
+                row = {name: values[at].strip() for name, at in columns.items()}
+                _check(place, row)
+                yield place, row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a CSV file in UTF-8 ({error}); give one with a header line") from None
+
+
+def _columns(path: Path, header: list[str], given: Mapping[str, str]) -> dict[str, int]:
+    """Where each known column is. What `--columns` names and a file has not is of another file."""
+    found = {}
+    for name in (*NEEDED, *MORE):
+        column = next((column for column in (given.get(name), name) if column in header), None)
+        if column is not None:
+            found[name] = header.index(column)
+        elif name in NEEDED:
+            also = f" or {given[name]!r}" if name in given else ""
+            raise UsageError(
+                f"{path}:1: no column {name!r}{also} among {', '.join(header) or 'none'}; "
+                f"say which it is with --columns {name}=NAME"
+            )
+    return found
+
+
+def _check(place: str, row: Mapping[str, str]) -> None:
+    for name in ("task", "method", "seed"):
+        if not row[name]:
+            raise UsageError(f"{place}: {name} is empty; mend the line")
+    for name in ("score", "majority", "step"):
+        try:
+            _number(row.get(name, ""))
+        except ValueError:
+            raise UsageError(f"{place}: {name} is {row[name]!r}; give a number, or nan for a diverged run") from None
+    if row.get("checkpoint", "last") not in CHECKPOINTS:
+        raise UsageError(f"{place}: checkpoint is {row['checkpoint']!r}; it must be one of {', '.join(CHECKPOINTS)}")
+
+
+def _number(text: str) -> float:
+    return math.nan if text.lower() in UNDEFINED else float(text)
+
+
+def _checkpoint(of_run: _Lines, choice: Choice) -> tuple[str, bool]:
+    """The checkpoint that is reported, and whether it was chosen here between two."""
+    has = list(of_run.scores)
+    if choice.checkpoint in has:
+        return choice.checkpoint, False
+    if choice.checkpoint and has != [""]:
+        raise UsageError(f"{of_run.place}: only the {has[0]} checkpoint has a score; leave --checkpoint out")
+    return ("last", True) if len(has) > 1 else (has[0], False)

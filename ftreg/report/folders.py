@@ -1,0 +1,191 @@
+"""Runs from folders that `ftreg fit` and `ftreg bench` have written."""
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ftreg.bench.grid import Seed
+from ftreg.errors import UsageError
+from ftreg.report.model import Run
+from ftreg.report.reading import Choice, Found
+from ftreg.report.verdict import counted
+
+RESULT, ERROR, CONFIG, CELL = "result.json", "error.json", "config.yaml", "cell.json"
+FILES = (RESULT, ERROR, CONFIG, CELL)
+"""Any of them makes a folder a run's."""
+STAGES, TUNE, WANDB = "stages", "tune", "wandb"
+RECORD = "grid.json"
+"""What `ftreg bench` keeps of a grid."""
+
+
+def read(path: Path, choice: Choice, found: Found) -> None:
+    """Add the runs in or below a folder, and the declared families of their grids.
+
+    Runs that tuned a method and stages that others start from are left out: they are no runs of a comparison.
+
+    Raises:
+        UsageError: a record that cannot be read.
+    """
+    left: dict[str, int] = {}
+    grids: dict[Path, Mapping[str, Any]] = {}
+    for folder in _folders(path):
+        root = _grid(folder)
+        what = _outside(folder, root)
+        if what:
+            left[what] = left.get(what, 0) + 1
+            continue
+        if root is not None and root not in grids:
+            grids[root] = load(root / RECORD)
+        if (folder / RESULT).is_file():
+            run = _run(folder, root, choice)
+            if run is None:
+                what = "without labels to learn, and so without a score"
+                left[what] = left.get(what, 0) + 1
+            else:
+                found.runs.append(run)
+        else:
+            state = "failed" if (folder / ERROR).is_file() else "not finished"
+            name = "/".join(folder.parts[-3:]) if _laid_out(folder, root) else str(folder)
+            found.missing.setdefault(state, []).append(name)
+    for root, grid in grids.items():
+        _declared(root, grid, found)
+    found.notes += [f"Left out below {path}: {counted(number, 'run')} {what}" for what, number in left.items()]
+
+
+def load(path: Path) -> dict[str, Any]:
+    """What a JSON file holds.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{path}: not the JSON that ftreg writes ({error}); take its folder away") from None
+
+
+def _folders(path: Path) -> list[Path]:
+    """Of runs: those that have ended, and those that were begun."""
+    return sorted(
+        {file.parent for name in FILES for file in path.rglob(name) if WANDB not in file.relative_to(path).parts}
+    )
+
+
+def _grid(folder: Path) -> Path | None:
+    """The folder of the grid that a run is of: RUNS for RUNS/task/method/seed and RUNS/tune/task/method.0/seed."""
+    above = [place for place in folder.resolve().parents[2:4] if (place / RECORD).is_file()]
+    return above[0] if above else None
+
+
+def _outside(folder: Path, root: Path | None) -> str:
+    """Why a run is not one of a comparison; empty if it is one."""
+    place = folder.resolve()
+    if place.parent.name == STAGES:
+        return "of a first stage"
+    if root is not None and place.relative_to(root).parts[0] == TUNE:
+        return "of tuning"
+    return ""
+
+
+def _laid_out(folder: Path, root: Path | None) -> bool:
+    return root is not None or (folder / CELL).is_file()
+
+
+def _run(folder: Path, root: Path | None, choice: Choice) -> Run | None:
+    """The run in a folder; None if it has no score because it learns no labels.
+
+    In the layout of `ftreg bench` the folders name task and method: the task of a record is that of the data, of
+    which a grid may have several variants.
+    """
+    path, place = folder / RESULT, folder.resolve()
+    record = load(path)
+    try:
+        if record["reported"] is None:
+            return None
+        reported = record["reported"]
+        scores = {
+            split: {
+                checkpoint: {metric: _value(value) for metric, value in metrics.items()}
+                for checkpoint, metrics in by_checkpoint.items()
+            }
+            for split, by_checkpoint in record["scores"].items()
+        }
+        seed = str(Seed(*(record["seeds"][name] for name in ("init", "order", "split"))))
+        split, checkpoint = reported["split"], choice.checkpoint or reported["checkpoint"]
+        has = [reported["metric"], *(m for m in scores[split][checkpoint] if m != reported["metric"])]
+        metric = choice.metric(has)
+        majority = record["majority"][split][metric]
+        named = _laid_out(folder, root) or (place.parents[1].name == record["task"] and place.name == seed)
+        return Run(
+            task=place.parents[1].name if named else record["task"],
+            method=place.parent.name if named else _describe(record["methods"]),
+            seed=place.name if named else seed,
+            metric=metric,
+            checkpoint=checkpoint,
+            score=scores[split][checkpoint][metric],
+            scores=scores,
+            # A correlation is undefined for the majority classifier: no better than that is 0 or less.
+            majority=0.0 if majority is None else float(majority),
+            failed=bool(record["failed"]),
+            cost=dict(record["cost"]),
+            curve=tuple(_curve(folder / "metrics.csv", split)),
+            place=str(folder),
+            record=record,
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path}: not the record of a run ({error} is missing or malformed); run it again") from None
+
+
+def _begun(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in FILES)
+
+
+def _value(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _describe(methods: list[dict[str, Any]]) -> str:
+    import ftreg.methods  # noqa: F401  options at their defaults are left out of the names of known methods
+    from ftreg.table import describe
+
+    return describe(methods)
+
+
+def _curve(path: Path, split: str) -> Iterator[tuple[int, float]]:
+    """(step, score) of the split that was watched: the selection split if there is one."""
+    if not path.is_file():
+        return
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        column = next((f"{s}/score" for s in ("selection", split) if f"{s}/score" in (reader.fieldnames or ())), None)
+        for row in reader:
+            text = row.get(column) if column else None
+            if not text:
+                continue
+            try:
+                yield int(row["step"]), float(text)
+            except (TypeError, ValueError):
+                raise UsageError(f"{path}:{reader.line_num}: step {row['step']!r}, {column} {text!r}") from None
+
+
+def _declared(root: Path, grid: Mapping[str, Any], found: Found) -> None:
+    """The primary family of a grid, and its runs that were never begun."""
+    place = root / RECORD
+    try:
+        family = [(str(c["task"]), str(c["method"]), str(c["baseline"])) for c in grid["comparisons"]]
+        seeds = [str(Seed(**seed)) for seed in grid["seeds"]]
+        names = [f"{task}/{method}/{seed}" for task in grid["tasks"] for method in grid["methods"] for seed in seeds]
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"{place}: not the record of a grid ({error} is missing or malformed)") from None
+    found.primary += [one for one in family if one not in found.primary]
+    known = {f"{run.task}/{run.method}/{run.seed}" for run in found.runs}
+    known.update(name for several in found.missing.values() for name in several)
+    # Other tasks and methods of the grid may lie outside the paths that were given.
+    waiting = [name for name in names if name not in known and not _begun(root / name)]
+    if waiting:
+        found.missing.setdefault("not begun", []).extend(waiting)

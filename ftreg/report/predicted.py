@@ -1,0 +1,109 @@
+"""The difference of two arms over seeds × items, from the predictions that their runs have saved."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy import stats  # type: ignore[import-untyped]
+
+from ftreg.errors import UsageError
+from ftreg.report.items import paired_bootstrap, seeds_by_items
+from ftreg.report.model import Run
+from ftreg.report.statistics import Interval
+
+Values = NDArray[Any]
+
+
+def over_items(pairs: Sequence[tuple[Run, Run]], resamples: int = 10_000) -> Interval | None:
+    """The mean difference of the pairs' scores, A's minus B's, with an interval over their seeds and their items.
+
+    Args:
+        pairs: runs of A and of B.
+        resamples: bootstrap draws; a tenth of them for metrics that are no mean over items.
+
+    Returns:
+        None if a run has not saved its predictions, or the runs are not of the same items.
+
+    Raises:
+        UsageError: a file of predictions that cannot be read.
+    """
+    if not pairs or any(run.metric not in METRICS or _file(run) is None for pair in pairs for run in pair):
+        return None
+    metric = pairs[0][0].metric
+    saved = [[_read(run) for run in pair] for pair in pairs]
+    row_ids, labels, _ = saved[0][0]
+    for pair in saved:
+        for ids, truth, _ in pair:
+            if not (np.array_equal(ids, row_ids) and np.array_equal(truth, labels)):
+                return None
+    a, b = (np.stack([pair[side][2] for pair in saved]) for side in (0, 1))
+    if metric == "accuracy":
+        return seeds_by_items(a == labels, b == labels, resamples=resamples)
+    return paired_bootstrap(METRICS[metric], a, b, labels, resamples=max(1, resamples // 10))
+
+
+def _file(run: Run) -> Path | None:
+    """The predictions that a run's score is of."""
+    if not run.record:
+        return None
+    split, own = run.record["reported"]["split"], "" if run.checkpoint == "best" else f".{run.checkpoint}"
+    path = Path(run.place) / "predictions" / f"{split}{own}.parquet"
+    return path if path.is_file() else None
+
+
+def _read(run: Run) -> tuple[Values, Values, Values]:
+    """Row ids, labels, and class ids or values; each [items], in the order of the rows."""
+    path = _file(run)
+    assert path is not None
+    try:
+        table = pq.read_table(path, columns=["row_id", "label", "logits"])
+    except (pa.ArrowException, OSError) as error:
+        raise UsageError(f"{path}: cannot be read ({' '.join(str(error).split())}); run it again") from None
+    logits = np.array(table["logits"].to_pylist(), dtype=np.float64)
+    values = logits[:, 0] if logits.shape[1] == 1 else logits.argmax(1)
+    row_ids, labels = table["row_id"].to_numpy(), table["label"].to_numpy()
+    order = row_ids.argsort()
+    return row_ids[order], labels[order], values[order]
+
+
+def _accuracy(predicted: Values, labels: Values) -> float:
+    return float((predicted == labels).mean())
+
+
+def _f1(predicted: Values, labels: Values) -> float:
+    """Of class 1; 0 where it is neither predicted nor there."""
+    positive = int((predicted == 1).sum() + (labels == 1).sum())
+    return 2 * float(((predicted == 1) & (labels == 1)).sum()) / positive if positive else 0.0
+
+
+def _matthews(predicted: Values, labels: Values) -> float:
+    """0 where there is one class only."""
+    classes = int(max(predicted.max(), labels.max())) + 1
+    counts = np.bincount(labels.astype(int) * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    true, guessed, total = counts.sum(1).astype(float), counts.sum(0).astype(float), float(counts.sum())
+    scale = (total**2 - true @ true) * (total**2 - guessed @ guessed)
+    return float((counts.trace() * total - true @ guessed) / np.sqrt(scale)) if scale > 0 else 0.0
+
+
+def _pearson(predicted: Values, labels: Values) -> float:
+    """0 where either is constant."""
+    a, b = predicted - predicted.mean(), labels - labels.mean()
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale > 0 else 0.0
+
+
+def _spearman(predicted: Values, labels: Values) -> float:
+    return _pearson(stats.rankdata(predicted), stats.rankdata(labels))
+
+
+METRICS: Mapping[str, Callable[[Values, Values], float]] = {
+    "accuracy": _accuracy,
+    "f1": _f1,
+    "matthews": _matthews,
+    "pearson": _pearson,
+    "spearman": _spearman,
+}

@@ -1,0 +1,282 @@
+"""Sections of the page: verdicts, tables, figures, settings, references."""
+
+import base64
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from statistics import fmean
+
+from ftreg import citation
+from ftreg.errors import UsageError
+from ftreg.report import style
+from ftreg.report.html import Html, cell, element, join, table
+from ftreg.report.model import Arm, Comparison, Report
+from ftreg.report.statistics import Interval
+from ftreg.report.strips import interval, reach
+from ftreg.report.verdict import bracket, counted, points, probability, significant, title
+from ftreg.used import from_result
+
+BADGES = {"better": "▲ better", "worse": "▼ worse", "open": "○ not told apart"}
+SCREEN = 120
+"""Pixels of the page to an inch of a figure."""
+CAPTIONS = {
+    "curves": "Scores during training: the median over seeds, with bands for the middle half and the middle 80 %. "
+    "A diverged evaluation counts as lower than all others.",
+    "expected": "The best score to be expected of a number of runs, by the unbiased estimator.",
+    "cost": "Mean score against what a run costs, as a multiple of the baseline's. Hollow: the baseline at that "
+    "method's compute.",
+    "wins": "Almost stochastic order: ε_min of each comparison, with the corrected p and the number of pairs. Below "
+    "0.5 the method almost dominates; a frame marks what is significant. Where there is no difference ε_min says "
+    "little: read it beside p.",
+}
+
+
+def outcome(comparison: Comparison, alpha: float) -> str:
+    """`better`, `worse` or `open`: by the corrected p and the sign of the difference."""
+    if not significant(comparison, alpha) or comparison.difference.estimate == 0:
+        return "open"
+    return "better" if comparison.difference.estimate > 0 else "worse"
+
+
+def verdicts(report: Report) -> Html:
+    """A card for each method: on how many tasks it is better, then each task's verdict and warnings."""
+    looks = style.looks(report)
+    cards = []
+    for name in style.rivals(report):
+        own = [one for one in report.comparisons if style.rival(one, report) == name]
+        found = [outcome(one, report.alpha) for one in own]
+        far = reach(own)
+        entries = [_verdict(one, result, far) for one, result in zip(own, found, strict=True)]
+        colour = looks[own[0].method].colour if own[0].method in looks else style.BASELINE
+        cards.append(
+            element(
+                "article",
+                element(
+                    "h3", element("i", class_="chip"), own[0].method, element("small", f" against {own[0].baseline}")
+                ),
+                element("p", _headline(own[0], found), class_="headline"),
+                element("ul", *entries),
+                data_method=own[0].method,
+                style=f"--c:{colour}",
+            )
+        )
+    return join(*cards) if cards else element("p", "No method is compared with a baseline here.")
+
+
+def _headline(one: Comparison, found: list[str]) -> str:
+    tasks = counted(len(found), "task")
+    counts = [f"{word} on {found.count(word)}" for word in ("better", "worse") if word in found]
+    if not counts:
+        return f"Not told apart from {one.baseline} on any of {tasks}."
+    rest = f", not told apart on {found.count('open')}" if "open" in found else ""
+    return f"{' and '.join(counts).capitalize()} of {tasks}{rest}."
+
+
+def _verdict(one: Comparison, result: str, far: float) -> Html:
+    told = f"{points(one.difference.estimate, signed=True)} {bracket(one.difference)} points of {one.metric}"
+    kind = element("small", " exploratory") if not one.primary else ""
+    return element(
+        "li",
+        element(
+            "div",
+            element("b", title(one.task)),
+            element("span", BADGES[result], class_=f"badge {result}"),
+            kind,
+            class_="top",
+        ),
+        element("div", interval(one.difference, far), element("small", told), class_="difference"),
+        element("p", one.verdict),
+        *(element("p", "⚠ ", text, class_="warning") for text in one.warnings),
+        data_task=one.task,
+        data_method=one.method,
+    )
+
+
+def summaries(report: Report) -> Html:
+    """Every arm, described."""
+    heads = (
+        ("Task", "Method", "Metric"),
+        ("n", "Mean", "95 % interval", "SD", "Median", "Min", "Max", "Diverged", "Failed"),
+    )
+    unit = next((unit for unit in ("seconds", "steps") if any(unit in run.cost for run in report.runs)), None)
+    rows = []
+    for task in style.tasks(report):
+        for arm in style.arms(report, task):
+            s = arm.summary
+            span = bracket(Interval(s.mean, s.low, s.high))
+            failed = cell("–") if s.failed is None else cell(str(s.failed), float(s.failed))
+            numbers = [
+                (s.mean, points(s.mean)),
+                (s.low, span),
+                *((x, points(x)) for x in (s.std, s.median, s.min, s.max)),
+            ]
+            cells = [cell(text, value) for value, text in numbers]
+            names = [cell(name, name) for name in (title(arm.task), arm.method, arm.metric)]
+            row = [*names, cell(str(s.n), float(s.n)), *cells, cell(str(s.diverged), float(s.diverged)), failed]
+            rows.append(
+                element("tr", *row, *([_cost(arm, unit)] if unit else []), data_task=arm.task, data_method=arm.method)
+            )
+    extra = ((f"{unit.capitalize()} a run", True),) if unit else ()
+    named = (*((name, False) for name in heads[0]), *((name, True) for name in heads[1]), *extra)
+    return table(
+        "Scores × 100 over seeds. Means, spreads and quantiles are of the runs that did not diverge.", named, rows
+    )
+
+
+def _cost(arm: Arm, unit: str) -> Html:
+    known = [run.cost[unit] for run in arm.runs if math.isfinite(run.cost.get(unit, math.nan))]
+    return cell(f"{fmean(known):,.0f}", fmean(known)) if known else cell("–")
+
+
+def comparisons(report: Report) -> Html:
+    """Every comparison, with its tests."""
+    names = ("Task", "Method", "Against", "Outcome")
+    numbers = (
+        "Pairs",
+        "Difference",
+        "95 % interval",
+        "p corrected",
+        "p",
+        "p Wilcoxon",
+        "p variances",
+        "ε_min",
+        "Cost ×",
+    )
+    items = any(one.items for one in report.comparisons)
+    rows = []
+    for one in report.comparisons:
+        d, ratio = one.difference, one.cost_ratio
+        word = BADGES[outcome(one, report.alpha)] + ("" if one.primary else ", exploratory")
+        texts = [cell(text, text) for text in (title(one.task), one.method, one.baseline, word)]
+        cells = [
+            cell(str(one.pairs), float(one.pairs)),
+            cell(points(d.estimate, signed=True), d.estimate),
+            cell(bracket(d), d.low),
+            *(cell(probability(p), p) for p in (one.adjusted, one.p, one.p_wilcoxon, one.p_variance)),
+            cell(f"{one.epsilon:.2f}" if math.isfinite(one.epsilon) else "–", one.epsilon),
+            cell("–") if ratio is None else cell(f"{ratio:.2f}", float(ratio)),
+        ]
+        if items:
+            cells.append(cell("–") if one.items is None else cell(bracket(one.items), one.items.low))
+        rows.append(element("tr", *texts, *cells, data_task=one.task, data_method=one.method))
+    heads = (
+        *((name, False) for name in names),
+        *((name, True) for name in (*numbers, *(["Over seeds × items"] if items else []))),
+    )
+    caption = f"Differences × 100, paired by seed. p: sign-flip test, corrected by Holm; level {report.alpha:g}."
+    return table(caption, heads, rows)
+
+
+def averages(report: Report) -> Html:
+    """The mean over tasks by method; nothing where there is none."""
+    if not report.averages:
+        return Html()
+    rows = []
+    for name, mean in sorted(report.averages.items(), key=lambda one: -one[1].estimate):
+        span = bracket(mean)
+        rows.append(
+            element(
+                "tr",
+                cell(name, name),
+                cell(points(mean.estimate), mean.estimate),
+                cell(span, mean.low),
+                data_method=name,
+            )
+        )
+    heads = ("Method", False), ("Mean over tasks", True), ("95 % interval", True)
+    return table(
+        f"Mean score × 100 over {', '.join(map(title, report.averaged))}, of the runs that did not diverge.",
+        heads,
+        rows,
+    )
+
+
+def variances(report: Report) -> Html:
+    """Shares of variance, where seeds are crossed; nothing where they are not."""
+    if not report.variances:
+        return Html()
+    parts = tuple(dict.fromkeys(part for shares in report.variances.values() for part in shares))
+    rows = []
+    for (task, method), shares in report.variances.items():
+        cells = [cell(_share(shares, part), float(shares.get(part, math.nan))) for part in parts]
+        names = cell(title(task), title(task)), cell(method, method)
+        rows.append(element("tr", *names, *cells, data_task=task, data_method=method))
+    heads = ("Task", False), ("Method", False), *((part.capitalize(), True) for part in parts)
+    return table("Where the variance over seeds comes from, as shares.", heads, rows)
+
+
+def _share(shares: Mapping[str, float], part: str) -> str:
+    value = shares.get(part, math.nan)
+    return f"{100 * value:.0f} %" if math.isfinite(value) else "–"
+
+
+def pictures(figures: Mapping[str, Path]) -> Html:
+    """Figures as they are, inside the page; the seeds are drawn by the page itself."""
+    found = []
+    for name, path in figures.items():
+        if name != "seeds" and path.suffix == ".png":
+            source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+            caption = CAPTIONS.get(name, name)
+            # A PNG says how many pixels wide it is in bytes 16 to 20.
+            wide = int.from_bytes(path.read_bytes()[16:20]) * SCREEN // style.DPI
+            image = element("img", src=source, alt=caption, width=wide)
+            frame = element("div", image, class_="scroll", tabindex=0, role="region", aria_label=f"Figure: {name}")
+            found.append(element("figure", frame, element("figcaption", caption)))
+    return join(*found)
+
+
+def settings(report: Report) -> Html:
+    """What each method's runs were made with, from their records."""
+    rows = []
+    for name in style.methods(report):
+        records = [run.record for run in report.runs if run.method == name and run.record]
+        if records:
+            told = {
+                "Methods": _distinct(_call(record) for record in records),
+                "Tasks and sources": _distinct(
+                    f"{record.get('task', '?')} of {record.get('source', '?')}" for record in records
+                ),
+                "Backbone": _distinct(str(record.get("backbone", "?")) for record in records),
+                "Protocol": _distinct(str(record.get("protocol", "?")) for record in records),
+                "Versions": _distinct(
+                    ", ".join(f"{k} {v}" for k, v in dict(record.get("versions") or {}).items()) for record in records
+                ),
+            }
+            pairs = [part for key, text in told.items() if text for part in (element("dt", key), element("dd", text))]
+            rows.append(element("div", element("h3", name), element("dl", *pairs), data_method=name))
+    if not rows:
+        rows = [element("p", "The runs come without records of their settings.")]
+    sources = element("ul", *(element("li", element("code", source)) for source in report.sources))
+    return join(*rows, element("h3", "Read from"), sources)
+
+
+def _distinct(texts: Iterable[str]) -> str:
+    return "; ".join(sorted(set(texts)))
+
+
+def _call(record: Mapping[str, object]) -> str:
+    """`Mixout(p=0.7)`, or what stands for no method."""
+    found = record.get("methods")
+    entries = [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    calls = []
+    for one in entries:
+        options = one.get("options")
+        given = options.items() if isinstance(options, Mapping) else ()
+        calls.append(f"{one.get('name', '?')}({', '.join(f'{key}={json.dumps(value)}' for key, value in given)})")
+    return " + ".join(calls) or "no method: plain fine-tuning"
+
+
+def references(report: Report) -> Html:
+    """BibTeX of what the runs and this report use."""
+    fits = {}
+    for run in report.runs:
+        try:
+            # Seeds cite alike: one record a cell and configuration will do.
+            if run.record and (key := (run.task, run.method, _call(run.record))) not in fits:
+                fits[key] = from_result(run.record, run.place)
+        except UsageError:
+            continue
+    text = citation.render(citation.cited(fits.values(), statistics=True))
+    copy = element("button", "Copy", type="button", id="copy")
+    return join(element("summary", "BibTeX of what was used"), copy, element("pre", text, id="bibtex", tabindex=0))

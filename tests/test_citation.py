@@ -36,6 +36,12 @@ MASKED = {"devlin2019bert", "gururangan2020dont", "sun2019finetune"}
 Cite = Callable[..., dict[str, dict[str, str]]]
 
 
+def shipped() -> list[type[Regularizer]]:
+    """Every method of the package, whatever other tests have declared meanwhile."""
+    modules = ("ftreg.methods.", "ftreg.objectives.")
+    return [cls for cls in subclasses() if cls.__module__.startswith(modules)]
+
+
 class Own(Regularizer):
     """A method without a paper."""
 
@@ -123,7 +129,7 @@ class TestReferences:
         assert "@" not in outside
 
     def test_nothing_lacks_and_nothing_is_left_over(self):
-        ours = [cls for cls in subclasses() if cls.__module__.startswith("ftreg.")]
+        ours = shipped()
         assert {MultiTask, MaskedLM, LayerPooling} <= {*ours}
         assert all(cls.papers for cls in ours)
         papers = {key for cls in ours for key in cls.papers}
@@ -326,7 +332,7 @@ class TestRuns:
 
     def test_by_record_in_a_process_of_its_own(self, tmp_path: Path):
         """Where no other test has imported the methods."""
-        names = {cls.__name__ for cls in subclasses() if cls.__module__.startswith("ftreg.")}
+        names = {cls.__name__ for cls in shipped()}
         used = [(name, {"heads": {}} if name == "MultiTask" else {}) for name in sorted(names)]
         write(tmp_path / "result.json", result("rte", *used))
         command = [sys.executable, "-m", "ftreg", "cite", str(tmp_path)]
@@ -446,7 +452,7 @@ class TestComplaints:
             ("data: {task: rtee}", "unknown task 'rtee'; did you mean 'rte'?"),
             ("data: {task: {columns: [a]}}", "data.task has no name"),
             ("data: {also: [{task: rtee}]}", "unknown task 'rtee'; did you mean 'rte'?"),
-            ("trainer: {callbacks: Mixuot}", "no method 'Mixuot'; did you mean 'Mixout'? Valid: FGM, "),
+            ("trainer: {callbacks: Mixuot}", "no method 'Mixuot'; did you mean 'Mixout'? Valid: "),
             ("trainer: {callbacks: [3]}", "trainer.callbacks: found 3; write"),
             ("trainer: {callbacks: [{init_args: {}}]}", "trainer.callbacks: found {'init_args': {}}; write a name"),
             ("trainer: {callbacks: ftreg.Mixuot}", "module 'ftreg' has no class 'Mixuot'"),

@@ -102,13 +102,17 @@ def exported() -> dict[str, type[Regularizer]]:
 def companions(method: Regularizer) -> list[Regularizer]:
     """Mixout, FreeLB, SMART and LayerPooling at their cards' settings, but for those of a kind with `method`.
 
-    Of a kind are a method and itself, two owners of a slot, and two weight maps, which compose in list order.
+    Of a kind are a method and itself, two owners of a slot, and two weight maps, which compose in list order. Beside a
+    method that learns no labels, nothing smooths their predictions.
     """
     others = [CASES[name].card() for name in ("Mixout", "FreeLB", "SMART", "LayerPooling")]
     return [
         other
         for other in others
-        if other.name != method.name and not other.claims & method.claims and not (_maps(other) and _maps(method))
+        if other.name != method.name
+        and not other.claims & method.claims
+        and not (_maps(other) and _maps(method))
+        and (method.supervised or other.family != "smoothness")
     ]
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-MARKERS = "osD^v<>P"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999", "#882255")
+MARKERS = "osD^v<>PX"
 
 
 def main() -> None:
@@ -19,9 +19,10 @@ def main() -> None:
     found = {record["arm"]: record["layer_weights"] for record in records if record["layer_weights"]}
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.add_subplot()
+    number = len(found)
     depth = max(len(weights) for weights in found.values())
     axes.axhline(1 / depth, color="#bbbbbb", linewidth=1, label="uniform")
-    for (arm, weights), colour, marker in zip(found.items(), COLOURS, MARKERS, strict=False):
+    for (arm, weights), colour, marker in zip(found.items(), COLOURS[:number], MARKERS[:number], strict=True):
         axes.plot(range(1, len(weights) + 1), weights, color=colour, marker=marker, markersize=4, label=arm)
     axes.set_xlabel("layer, from the bottom")
     axes.set_ylabel("weight at the last logged step (n = 1)")

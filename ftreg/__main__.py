@@ -50,7 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if arguments[0] in HOMES:
         module, _, function = HOMES[arguments[0]].partition(":")
-        return int(getattr(importlib.import_module(module), function)(arguments[1:]))
+        try:
+            home = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != "scipy":
+                raise
+            print(f"ftreg: error: ftreg {arguments[0]} needs scipy; pip install 'ftreg[report]'", file=sys.stderr)
+            return 2
+        return int(getattr(home, function)(arguments[1:]))
     from ftreg import cli
 
     return cli.main(arguments)

@@ -69,3 +69,12 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
         "ftreg: error: no command 'fitt'; did you mean 'fit'? "
         "Valid: fit, validate, test, predict, bench, report, cite\n"
     )
+
+
+def test_a_report_without_its_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def lacking(name: str) -> None:
+        raise ModuleNotFoundError(name, name="scipy")
+
+    monkeypatch.setattr("ftreg.__main__.importlib.import_module", lacking)
+    assert main(["report", "runs"]) == 2
+    assert capsys.readouterr().err == "ftreg: error: ftreg report needs scipy; pip install 'ftreg[report]'\n"

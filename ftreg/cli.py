@@ -115,28 +115,17 @@ class Cli(LightningCLI):
 
     def _obtain(self, stage: "Plan") -> dict[str, Any]:
         """Find the stage's run, or train it now."""
-        two_stage = stages.options(self._plain()) or {}
+        two_stage, data = stages.options(self._plain()) or {}, self.data()
         if two_stage["head"] == "keep":
             learnt = stage.datamodule.labels if stage.datamodule.evaluate else None
-            check_labels(self.data().labels, learnt, f"stage {stage.datamodule.task.name}")
+            check_labels(data.labels, learnt, f"stage {stage.datamodule.task.name}")
         if two_stage["overlap"] == "refuse":
-            self._check_overlap(stage)
+            refuse_overlap(data, stage)
         folder = Path(two_stage["store"]).expanduser() / f"{stage.datamodule.task.name}-{stage.identity()}"
         if not (folder / stages.RESULT).is_file():
             say(f"starts from a stage that is not there yet: {stage.datamodule.task.title}, now trained in {folder}")
         stages.obtain(folder, lambda: stage.train(folder))
         return stages.record(folder, two_stage["weights"])
-
-    def _check_overlap(self, stage: "Plan | None") -> None:
-        data = self.data()
-        while stage is not None:
-            found = check_overlap(data, stage.datamodule)
-            if found is not None:
-                raise UsageError(
-                    f"TwoStage: stage {stage.datamodule.task.name} has {found}; "
-                    "give the stage other rows, or set overlap=allow and say so where you report"
-                )
-            stage = stage.stage
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """The trainer with the callbacks that every run has."""
@@ -260,6 +249,18 @@ class Plan(Cli):
             raise UsageError(f"stage one, in {folder}: {error}") from error
         finally:
             loggers.close()
+
+
+def refuse_overlap(target: GlueDataModule, stage: Plan | None) -> None:
+    """Refuse rows that the target is evaluated on, in the stage and in those before it."""
+    while stage is not None:
+        found = check_overlap(target, stage.datamodule)
+        if found is not None:
+            raise UsageError(
+                f"TwoStage: stage {stage.datamodule.task.name} has {found}; "
+                "give the stage other rows, or set overlap=allow and say so where you report"
+            )
+        stage = stage.stage
 
 
 T = TypeVar("T", bound=Cli)

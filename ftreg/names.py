@@ -44,6 +44,26 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
+def imported(name: str, where: str) -> type:
+    """The class at a dotted path.
+
+    Args:
+        name: the path.
+        where: what complaints begin with: a file and a colon, or nothing.
+
+    Raises:
+        UsageError: there is none.
+    """
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError as error:
+        raise UsageError(f"{where}cannot import {name!r} ({error}); check the dotted path") from None
+    if not isinstance(found, type):
+        raise UsageError(f"{where}module {module!r} has no class {attribute!r}; check the dotted path")
+    return found
+
+
 class Names:
     """The valid names of one subcommand.
 
@@ -146,14 +166,7 @@ class Names:
             return self.callbacks[name]
         if "." not in name:
             raise UsageError(where + unknown("no method", name, self.methods))
-        module, _, attribute = name.rpartition(".")
-        try:
-            found = getattr(importlib.import_module(module), attribute, None)
-        except ImportError as error:
-            raise UsageError(f"{where}cannot import {name!r} ({error}); check the dotted path") from None
-        if not isinstance(found, type):
-            raise UsageError(f"{where}module {module!r} has no class {attribute!r}; check the dotted path")
-        return found
+        return imported(name, where)
 
     def _callback_option(self, option: str, where: str) -> None:
         name = option.removeprefix("init_args.").split(".")[0]

@@ -1,6 +1,5 @@
 """What a fit used, read from its configuration or from its record: methods, tasks, loggers, and where it started."""
 
-import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ftreg.errors import UsageError
-from ftreg.names import listed, unknown
+from ftreg.names import imported, listed, unknown
 from glue_tasks.documents import TASKS as TEXT_TASKS
 from glue_tasks.errors import DataError
 from glue_tasks.known import find
@@ -207,8 +206,7 @@ def _methods() -> dict[str, type["Regularizer"]]:
 
 
 def _class(name: str, where: str) -> type:
-    module, _, attribute = name.rpartition(".")
-    if not module:
+    if "." not in name:
         from ftreg.config import known_callbacks
 
         methods = _methods()
@@ -216,13 +214,7 @@ def _class(name: str, where: str) -> type:
         if name not in known:
             raise UsageError(f"{where}: {unknown('no method', name, sorted(methods))}")
         return known[name]
-    try:
-        found = getattr(importlib.import_module(module), attribute, None)
-    except ImportError as error:
-        raise UsageError(f"{where}: cannot import {name!r} ({error}); check the dotted path") from None
-    if not isinstance(found, type):
-        raise UsageError(f"{where}: module {module!r} has no class {attribute!r}; check the dotted path")
-    return found
+    return imported(name, f"{where}: ")
 
 
 def _bare(class_path: str) -> str:

@@ -8,34 +8,26 @@ from typing import Any
 from ftreg import stages
 from ftreg.backbone import backbone_path
 from ftreg.bench.cells import Cell
-from ftreg.cli import Plan, build
+from ftreg.cli import Plan, build, refuse_overlap
 from ftreg.complaints import Parser, expected
 from ftreg.errors import UsageError
 from ftreg.finetuner import FineTuner
 from ftreg.identity import ELSEWHERE
-from ftreg.names import listed
-from ftreg.regularizer import check_claims
 from ftreg.resume import shown
-from ftreg.structure import subclasses
 from glue_tasks.data import GlueDataModule
 
 
 class Checked(Plan):
-    """A plan whose model, methods and stages were tried as well; the trainer is the machine's that runs it."""
+    """A plan whose model and stages were tried as well; the trainer is the machine's that runs it."""
 
     def instantiate_classes(self) -> None:
-        """The data, read once for all cells that have them; the model without its weights; the methods."""
+        """The data, read once for all cells that have them; the model without its weights; the stages."""
         super().instantiate_classes()
         options = self.resolved
         FineTuner(**options["model"], labels=self.datamodule.labels)
-        known = {cls.__name__: cls for cls in subclasses()}
-        entries = [
-            (e["class_path"].rpartition(".")[2], e["init_args"]) for e in listed(options["trainer"]["callbacks"])
-        ]
-        check_claims([known[name](**options) for name, options in entries if name in known])
         self.before_fit()
         if self.stage is not None and (stages.options(options) or {})["overlap"] == "refuse":
-            self._check_overlap(self.stage)
+            refuse_overlap(self.datamodule, self.stage)
 
     @cached_property
     def resolved(self) -> dict[str, Any]:

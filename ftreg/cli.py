@@ -22,6 +22,7 @@ from ftreg.errors import UsageError
 from ftreg.evaluations import Best, Evaluations, checkpoints
 from ftreg.finetuner import FineTuner
 from ftreg.identity import folder_content, identity
+from ftreg.interruption import stoppable
 from ftreg.methods.multi_task import MultiTask
 from ftreg.methods.two_stage import TwoStage, check_labels
 from ftreg.names import Names, listed
@@ -285,7 +286,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run a subcommand; returns the exit code, 2 for a mistake in the input."""
     quiet()
     try:
-        build(arguments)
+        with stoppable():
+            build(arguments)
     except Exception as error:
         known = expected(error)
         if known is None or os.environ.get(TRACEBACK):

@@ -8,6 +8,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_warn
 
+from ftreg.interruption import Interruptions
+
 TIMES = 10
 
 
@@ -76,10 +78,12 @@ class Best(ModelCheckpoint):
 def checkpoints(root: str, splits: Sequence[str]) -> list[Checkpoint]:
     """`best.ckpt` by the first split's score, and `last.ckpt` at every evaluation; without splits, only the last.
 
-    The stock `save_last` saves only with a new best.
+    `last.ckpt` also where a signal stops the fit. The stock `save_last` saves only with a new best.
     """
     folder = Path(root) / "checkpoints"
+    last = folder / "last.ckpt"
+    stop = Interruptions(last)
     if not splits:
-        return [Saves(folder / "last.ckpt")]
+        return [Saves(last), stop]
     best = Best(folder, "best", monitor=f"{splits[0]}/score", mode="max", enable_version_counter=False)
-    return [best, ModelCheckpoint(folder, "last", enable_version_counter=False)]
+    return [best, ModelCheckpoint(folder, "last", enable_version_counter=False), stop]

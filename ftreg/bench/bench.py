@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -62,6 +63,9 @@ class Bench:
                 and states[cell.name].status is not Status.DONE
                 and (states[cell.name].status is not Status.FAILED or cell.name in retry)
             ]
+            # A seed of every arm before the next seed: what is there at any time is paired.
+            turn = {seed: at for at, seed in enumerate(dict.fromkeys(cell.seed for cell in cells))}
+            left.sort(key=lambda job: turn[job.cell.seed])
             workers, places = self._places(job.cell for job in left)
             progress = Progress(cells, states, self.runs, workers)
             if not left:
@@ -72,7 +76,10 @@ class Bench:
                 print(progress.summary(), flush=True)
             stopped = local.run(left, self.runs, places, progress, retry, wait=not self.options.only)
             if stopped:
-                print(f"stopped; what was running goes on from its last checkpoint: {self._again()}", flush=True)
+                again = f"what was running goes on from its last checkpoint: {self._again()}"
+                if stopped == signal.SIGUSR1 and slurm.requeue():
+                    again = "requeued; what was running then goes on from its last checkpoint"
+                print(f"stopped; {again}", flush=True)
                 return 128 + stopped
             ended |= {job.cell.name for job in left}
 

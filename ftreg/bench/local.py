@@ -17,6 +17,7 @@ from typing import Any
 from ftreg import stages
 from ftreg.bench.cells import Cell
 from ftreg.bench.state import LAST, Lock, State, Status, load, read, store
+from ftreg.interruption import STOPPED
 
 POLL = 0.1
 """Seconds between two looks at the running processes."""
@@ -184,7 +185,7 @@ def _finish(one: _Run, stopped: bool = False) -> State:
     record = load(one.folder / "cell.json")
     store(one.folder / "cell.json", {**record, "seconds": round(record["seconds"] + time.monotonic() - one.since, 1)})
     state = read(one.folder, held=True)
-    if state.status is not Status.DONE and not stopped:
+    if state.status is not Status.DONE and not stopped and code != STOPPED:
         line = _last_line(one.folder / "log.txt", one.logged)
         if code < 0:
             line = f"killed by {signal.Signals(-code).name}; its last line: {line}"
@@ -227,7 +228,7 @@ def _signals() -> Iterator[list[int]]:
     """The signals to stop that have come, in place of an exception at any line."""
     received: list[int] = []
     before = {}
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             before[number] = signal.signal(number, lambda number, _: received.append(number))
     try:

@@ -1,8 +1,9 @@
 """The SLURM launcher: one array, whose elements are `ftreg bench GRID --runs DIR --only RUN`.
 
 SLURM schedules; this only writes the script, keeps it in `slurm/` among the runs, and remembers which run is which
-element. A run that is still in the queue is not submitted again; an element that is requeued finds its run cut off, and
-goes on with it. Tuned and matched runs are submitted by the next call, once the runs that decide them are done.
+element. A run that is still in the queue is not submitted again. An element whose time is nearly up is told so by SIGUSR1:
+it stops its run at a step, and requeues itself; requeued, by itself or by SLURM, it finds its run cut off, and goes on
+with it. Tuned and matched runs are submitted by the next call, once the runs that decide them are done.
 """
 
 import os
@@ -61,6 +62,16 @@ def submit(
     return 0
 
 
+def requeue() -> bool:
+    """Put this job, or this element of an array, back into the queue; whether there is one, and SLURM takes it."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None or shutil.which("scontrol") is None:
+        return False
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return subprocess.run(["scontrol", "requeue", job]).returncode == 0
+
+
 def _script(
     names: Sequence[str],
     grid: Grid,
@@ -77,8 +88,7 @@ def _script(
         "output": f"{folder}/%A_%a.txt",
         "requeue": "",
         "open-mode": "append",  # a requeued element goes on in the same file
-        # The fit and its bench are told in time: the run then ends at a step.
-        "signal": "B:TERM@60",
+        "signal": "B:USR1@120",
     }
     flags = [f"--{name}={value}" if value else f"--{name}" for name, value in {**own, **options}.items()]
     command = [*BENCH, str(grid.path.resolve()), "--runs", str(runs.resolve())]

@@ -158,7 +158,7 @@ def test_stopping(
     assert not list(runs.rglob("error.json"))
     monkeypatch.delenv("SLEEP")
     assert bench() == 0
-    assert attempts(runs) == {"rte/mixout/0": 1, "rte/mixout/1": 1, "rte/plain/0": 2, "rte/plain/1": 2}
+    assert attempts(runs) == {"rte/mixout/0": 2, "rte/mixout/1": 1, "rte/plain/0": 2, "rte/plain/1": 1}
 
 
 def test_a_run_that_is_killed_has_failed(bench: Bench, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

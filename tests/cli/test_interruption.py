@@ -1,0 +1,116 @@
+"""A fit that is told to stop saves at the end of its step; gone on with, it is the fit that was not."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from ftreg.__main__ import main
+from ftreg.cost import Cost
+from ftreg.finetuner import FineTuner
+from ftreg.interruption import STOPPED
+from tests.cli.runs import MIXOUT, ROOT, SHORT, fit, metrics, result, same, weights
+
+TWICE = ["--trainer.accumulate_grad_batches=2", "--data.batch_size=8", "--trainer.max_steps=13"]
+"""Two micro-batches a step; 13 steps, so that of three steps two are evaluated after."""
+
+
+@pytest.fixture(scope="module")
+def whole(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a fit that nobody stopped."""
+    root = tmp_path_factory.mktemp("whole")
+    fit(root, *MIXOUT, *TWICE, f"--data.path={files}")
+    return root
+
+
+def stopped(root: Path, *arguments: str) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["fit", *SHORT, f"--trainer.default_root_dir={root}", *arguments])
+    assert left.value.code == STOPPED
+    assert not (root / "result.json").exists()
+
+
+def goes_on(root: Path, whole: Path, *arguments: str) -> None:
+    """The folder's fit, continued, has all that the other one's has, each step once."""
+    found = fit(root, *arguments, f"--ckpt_path={root / 'checkpoints' / 'last.ckpt'}")
+    assert same(weights(root), weights(whole))
+    assert same(weights(root, "best"), weights(whole, "best"))
+    assert found["scores"] == result(whole)["scores"]
+    scored = [[(row["step"], row["selection/score"]) for row in metrics(one) if row["selection/score"]]
+              for one in (root, whole)]  # fmt: skip
+    assert scored[0] == scored[1]
+
+
+@pytest.mark.parametrize("micro", range(6))
+def test_at_every_micro_batch(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], micro: int
+) -> None:
+    """Also inside an accumulation window, and in a step that an evaluation follows (the second and the third)."""
+    step, number = FineTuner.training_step, signal.SIGUSR1 if micro % 2 else signal.SIGTERM
+
+    def told(self: FineTuner, batch: Any, index: int) -> Any:
+        loss = step(self, batch, index)
+        if self.trainer.fit_loop.total_batch_idx == micro:
+            os.kill(os.getpid(), number)
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FineTuner, "training_step", told)
+        stopped(tmp_path, *MIXOUT, *TWICE)
+    assert signal.getsignal(number) is signal.SIG_DFL
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"ftreg: stopped by {number.name} after step {micro // 2 + 1}; ")
+    assert f"--ckpt_path={tmp_path}/checkpoints/last.ckpt to go on" in said
+    goes_on(tmp_path, whole, *MIXOUT, *TWICE)
+
+
+def test_during_the_last_evaluation(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training is over and saved: the process ends there and then."""
+
+    def told(self: FineTuner, *_: Any) -> None:
+        if self.trainer.state.fn != "fit":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FineTuner, "on_validation_start", told, raising=False)
+        stopped(tmp_path, *MIXOUT, *TWICE)
+    goes_on(tmp_path, whole, *MIXOUT, *TWICE)
+
+
+def test_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Cost, "setup", lambda *_, **__: os.kill(os.getpid(), signal.SIGUSR1))
+    stopped(tmp_path)
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+class Slow(pl.Callback):
+    """Says which process each rank is, and leaves the test time to tell one of them to stop."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        (Path(trainer.default_root_dir) / f"rank-{trainer.global_rank}").write_text(str(os.getpid()))
+        time.sleep(0.1)
+
+
+def test_one_rank_is_told_and_all_stop(files: Path, tmp_path: Path) -> None:
+    ddp = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_steps=200", f"--data.path={files}"]
+    slow = f"--trainer.callbacks+={Slow.__module__}.Slow"
+    command = [sys.executable, "-m", "ftreg", "fit", *SHORT, *ddp, slow, f"--trainer.default_root_dir={tmp_path}"]
+    launch = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    while not (rank := tmp_path / "rank-1").exists() or not rank.read_text():
+        assert launch.poll() is None
+        time.sleep(0.01)
+    os.kill(int(rank.read_text()), signal.SIGTERM)
+    said, _ = launch.communicate(timeout=100)
+    assert launch.returncode == STOPPED, said
+    found = re.search(r"stopped by a signal to another rank after step (\d+); ", said)
+    assert found, said
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == int(found[1])
+    assert not (tmp_path / "result.json").exists()

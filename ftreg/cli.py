@@ -88,16 +88,18 @@ class Cli(LightningCLI):
         task = options.data.task if isinstance(options.data.task, str) else options.data.task.name
         methods = "+".join(method_names(trainer.callbacks)) or "plain"
         checkpoint = Path(options.ckpt_path or "")
+        seeds = [str(value) for value in options.seeds.as_dict().values()]
         if trainer.default_root_dir is None and self.subcommand != "fit" and checkpoint.parent.name == "checkpoints":
             trainer.default_root_dir = str(checkpoint.parent.parent)
         elif trainer.default_root_dir is None:
-            seeds = "-".join(str(value) for value in options.seeds.as_dict().values())
-            trainer.default_root_dir = f"runs/{task}/{methods}/{seeds}-{identity(self._plain(), {})[:8]}"
+            trainer.default_root_dir = f"runs/{task}/{methods}/{'-'.join(seeds)}-{identity(self._plain(), {})[:8]}"
         trainer.default_root_dir = os.path.expanduser(trainer.default_root_dir)
         check_writable(trainer.default_root_dir)
         if trainer.logger and trainer.logger is not True:
-            several = listed(trainer.logger)
-            self.save_config_kwargs["notices"] = loggers.set_up(several, trainer.default_root_dir, f"{task}/{methods}")
+            name = seeds[0] if len(set(seeds)) == 1 else "-".join(seeds)
+            self.save_config_kwargs["notices"] = loggers.set_up(
+                listed(trainer.logger), trainer.default_root_dir, f"{task}/{methods}", name, bool(options.ckpt_path)
+            )
 
     start: Mapping[str, Any] | None = None
     """The record of the stage that the run starts from."""
@@ -155,7 +157,7 @@ class Cli(LightningCLI):
             kwargs["enable_checkpointing"] = False
         try:
             made = super().instantiate_trainer(**kwargs, callbacks=callbacks)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RuntimeError) as error:
             raise UsageError(f"the trainer's options do not go together: {error}") from error
         for callback in made.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, TwoStage) and self.start is not None:

@@ -50,9 +50,10 @@ class Interruptions(Checkpoint):
         self.path = path
         self._told = ""
         self._step = 0
+        self._saved = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._told, self._step = "", trainer.global_step
+        self._told, self._step, self._saved = "", trainer.global_step, False
         # Lightning has just set its own, and puts back those from before the fit when that is over.
         for number in SIGNALS:
             signal.signal(number, self._hear)
@@ -62,14 +63,19 @@ class Interruptions(Checkpoint):
             return  # inside an accumulation window
         self._step = trainer.global_step
         # An evaluation that is due here would be skipped by the run that goes on: it comes first.
-        due = (trainer.fit_loop.total_batch_idx + 1) % trainer.val_check_batch == 0
+        every = trainer.val_check_batch
+        due = every is not None and (trainer.fit_loop.total_batch_idx + 1) % every == 0
         if not due and self._agreed(trainer):
             trainer.save_checkpoint(self.path)
-            self._stop(trainer)
+            self._saved = True
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # In a fit: the checkpoint of the evaluation has just been written.
-        if trainer.state.fn == "fit" and self._agreed(trainer):
+        self._saved = trainer.state.fn == "fit" and self._agreed(trainer)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        # Not before: what the step has logged is written after the hooks at its end.
+        if self._saved:
             self._stop(trainer)
 
     def _hear(self, number: int, _: FrameType | None) -> None:

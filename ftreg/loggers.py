@@ -1,9 +1,11 @@
 """Loggers in the run's folder: a CSV file that keeps earlier rows; Weights & Biases, offline if need be."""
 
 import csv
+import json
 import os
 import sys
 from collections.abc import Iterable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 from lightning_fabric.loggers.logger import rank_zero_experiment
@@ -44,13 +46,18 @@ class CSVLogger(LightningCSVLogger):
         """Nothing: `config.yaml` lies in the same folder."""
 
 
-def set_up(loggers: Iterable[MutableMapping[str, Any]], root: str, group: str) -> list[str]:
+def set_up(loggers: Iterable[MutableMapping[str, Any]], root: str, group: str, name: str, resumed: bool) -> list[str]:
     """Complete the configuration of the loggers (`class_path`, `init_args`) for one run, in place.
+
+    In W&B a task and a method are a group, and a seed is a run of it. A run of `ftreg bench` goes by its cell; one that
+    is gone on with is the same run there.
 
     Args:
         loggers: what trainer.logger lists.
         root: the run's folder.
-        group: W&B's group, task/method.
+        group: task/method.
+        name: the seed.
+        resumed: whether an earlier run in the folder is gone on with.
 
     Returns:
         lines to tell the user.
@@ -60,7 +67,7 @@ def set_up(loggers: Iterable[MutableMapping[str, Any]], root: str, group: str) -
         options = logger["init_args"]
         options["save_dir"] = root
         if logger["class_path"].endswith("WandbLogger"):
-            options["group"] = options.get("group") or group
+            _describe(root, group, name, resumed)
             if options.get("offline"):
                 # jsonargparse fills in wandb's own `mode`, and Lightning lets even None override `offline`.
                 options["mode"] = "offline"
@@ -68,6 +75,30 @@ def set_up(loggers: Iterable[MutableMapping[str, Any]], root: str, group: str) -
                 upload = f"wandb sync {root}/wandb/offline-run-*"
                 notices.append(f"Weights & Biases: no API key, so offline; `{upload}` uploads it later")
     return notices
+
+
+def _describe(root: str, group: str, name: str, resumed: bool) -> None:
+    """Tell W&B by its environment variables, where the user's own and an agent's are not there.
+
+    Not in the configuration: `config.yaml` with another seed is another run. Options given there win.
+    """
+    cell = Path(root, "cell.json")
+    if cell.is_file():
+        group, _, name = json.loads(cell.read_text(encoding="utf-8"))["name"].rpartition("/")
+    told = {"WANDB_RUN_GROUP": group}
+    if "WANDB_SWEEP_ID" not in os.environ:
+        told["WANDB_NAME"] = name
+    earlier = Path(root, "wandb", "latest-run")
+    if resumed and earlier.exists():
+        told |= {"WANDB_RUN_ID": earlier.resolve().name.rpartition("-")[2], "WANDB_RESUME": "allow"}
+    for variable, value in told.items():
+        if variable not in os.environ:
+            os.environ[variable] = value
+            OURS.add(variable)
+
+
+OURS: set[str] = set()
+"""Environment variables that are for the present run alone."""
 
 
 def has_key() -> bool:
@@ -94,6 +125,9 @@ def has_key() -> bool:
 
 def close() -> None:
     """End W&B's run, if there is one: the next one of this process is another."""
+    for variable in OURS:
+        os.environ.pop(variable, None)
+    OURS.clear()
     if "wandb" in sys.modules:
         import wandb
 

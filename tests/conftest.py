@@ -1,6 +1,8 @@
 """Fixtures shared by all tests."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,17 +22,28 @@ def glue_dir() -> Path:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, and say so, what needs the download or a browser that are not there.
-
-    Where CI is set, the tests on the download run, and fail.
-    """
-    lacking = {"glue_dir"} - ({"glue_dir"} if os.environ.get(GLUE) or os.environ.get("CI") else set())
-    lacking |= set() if find() else {"chromium"}
-    out = [item for item in items if lacking.intersection(getattr(item, "fixturenames", ()))]
+    """Leave out, and say so, what needs something that is not there. Where CI is set, those tests run, and fail."""
+    lacking = missing()
+    out = [item for item in items if lacking.keys() & {*item.fixturenames, *(m.name for m in item.iter_markers())}]  # type: ignore[attr-defined]
     config.hook.pytest_deselected(items=out)
     items[:] = [item for item in items if item not in out]
 
 
 def pytest_report_header() -> list[str]:
-    lines = [] if os.environ.get(GLUE) or os.environ.get("CI") else [f"{GLUE} is unset: no tests on the official files"]
-    return lines if find() else [*lines, "no Chromium: no tests of the page in a browser"]
+    return [*missing().values()]
+
+
+def missing() -> dict[str, str]:
+    """Fixtures and marks whose tests are left out, and why."""
+    if os.environ.get("CI"):
+        return {}
+    needs = {
+        "glue_dir": (os.environ.get(GLUE), f"{GLUE} is unset: no tests on the official files"),
+        "chromium": (find(), "no Chromium: no tests of the page in a browser"),
+        "slurm": (_slurm(), "no SLURM: no tests of the launcher on a real one"),
+    }
+    return {name: why for name, (there, why) in needs.items() if not there}
+
+
+def _slurm() -> bool:
+    return shutil.which("sinfo") is not None and not subprocess.run(["sinfo"], capture_output=True).returncode

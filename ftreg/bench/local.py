@@ -26,6 +26,9 @@ LOOK_AGAIN = 1.0
 GRACE = 60.0
 """Seconds that a run has to end by itself once it is told to."""
 FIT = (sys.executable, "-m", "ftreg", "fit")
+SRUN = ("srun", "--wait=300")
+"""On all tasks of a SLURM job. Once a task has ended the others have 300 s: ranks that are told to stop do not leave in
+the same moment, and ranks whose fellow crashed may wait for it without end."""
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
 """Large tensors come and go at every step: glibc would give each back to the system, and ask again."""
 
@@ -159,8 +162,8 @@ def _start(job: Job, runs: Path, place: Environment, again: bool) -> _Run | Stat
     else:
         (folder / "metrics.csv").unlink(missing_ok=True)  # of an attempt that left nothing to go on from
     if int(os.environ.get("SLURM_NTASKS", 1)) > 1:
-        command = ["srun", "--kill-on-bad-exit=1", *command]
-    record = {"identity": job.identity, "arguments": list(job.cell.arguments)}
+        command = [*SRUN, *command]
+    record = {"name": job.cell.name, "identity": job.identity, "arguments": list(job.cell.arguments)}
     store(folder / "cell.json", {"seconds": 0.0, **load(folder / "cell.json"), **record})
     (folder / "error.json").unlink(missing_ok=True)
     with open(folder / "log.txt", "ab") as log:
@@ -183,7 +186,10 @@ def _finish(one: _Run, stopped: bool = False) -> State:
     """Write down how a run ended; its state."""
     code = one.process.wait()
     record = load(one.folder / "cell.json")
-    store(one.folder / "cell.json", {**record, "seconds": round(record["seconds"] + time.monotonic() - one.since, 1)})
+    store(
+        one.folder / "cell.json",
+        {**record, "seconds": round(record.get("seconds", 0.0) + time.monotonic() - one.since, 1)},
+    )
     state = read(one.folder, held=True)
     if state.status is not Status.DONE and not stopped and code != STOPPED:
         line = _last_line(one.folder / "log.txt", one.logged)

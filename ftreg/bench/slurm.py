@@ -1,9 +1,9 @@
 """The SLURM launcher: one array, whose elements are `ftreg bench GRID --runs DIR --only RUN`.
 
 SLURM schedules; this only writes the script, keeps it in `slurm/` among the runs, and remembers which run is which
-element. A run that is still in the queue is not submitted again. An element whose time is nearly up is told so by SIGUSR1:
-it stops its run at a step, and requeues itself; requeued, by itself or by SLURM, it finds its run cut off, and goes on
-with it. Tuned and matched runs are submitted by the next call, once the runs that decide them are done.
+element. A run that is still in the queue is not submitted again. An element whose time is nearly up is told so by
+SIGUSR1: it stops its run at a step, and requeues itself. Requeued, by itself or by SLURM, it finds its run cut off, and
+goes on with it. Tuned and matched runs are submitted by the next call, once the runs that decide them are done.
 """
 
 import os

@@ -1,6 +1,6 @@
 """What the folder of a cell says of its run, and the lock that only one process of all machines has on it.
 
-RUN/.bench.lock  cell.json (identity, arguments, seconds so far)  log.txt  error.json (of a failed run)
+RUN/.bench.lock  cell.json (name, identity, arguments, seconds so far)  log.txt  error.json (of a failed run)
 and what `ftreg fit` leaves.
 """
 

@@ -194,23 +194,6 @@ def test_two_processes_record_one_run(finished: Path, files: Path, tmp_path: Pat
         assert tables[0]["label"] == tables[1]["label"]
 
 
-def wandb_runs(root: Path) -> list[Path]:
-    return list((root / "wandb").glob("offline-run-*"))
-
-
-def test_wandb_offline_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fit(tmp_path, *BASE, *MIXOUT)
-    out, err = capsys.readouterr()
-    assert err == ""
-    assert [line for line in out.splitlines() if "wandb" in line.removeprefix(f"record {tmp_path}").lower()] == [
-        f"Weights & Biases: no API key, so offline; `wandb sync {tmp_path}/wandb/offline-run-*` uploads it later"
-    ]
-    (run,) = wandb_runs(tmp_path)
-    content = b"".join(path.read_bytes() for path in run.glob("*.wandb"))
-    for piece in (b"rte/Mixout", b"seeds", b"max_grad_norm", b"methods", b"replace_dropout", b"last/dev/accuracy"):
-        assert piece in content
-
-
 def test_a_folder_in_a_method_counts_by_its_content(tmp_path: Path) -> None:
     for name, content in (("a", "1"), ("b", "1"), ("c", "2")):
         (tmp_path / name).mkdir()

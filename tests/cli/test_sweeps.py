@@ -1,13 +1,17 @@
 """The sweep files are run by W&B's agent as they are: its command, with values in place of `${args}`, is a fit."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from wandb.wandb_agent import Agent
 
 from ftreg.cli import Plan, build
-from tests.cli.runs import ROOT
+from tests.cli.offline import config, described, history, offline
+from tests.cli.runs import ROOT, SHORT, result
 
 SWEEPS = sorted((ROOT / "experiments" / "sweeps").glob("*.yaml"))
 
@@ -39,3 +43,27 @@ def test_a_sweep_is_a_list_of_fits(path: Path, last: bool, monkeypatch: pytest.M
             assert entry.init_args[name.rpartition(".")[2]] == expected
         else:
             assert config[name] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_the_agent_runs_it(path: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W&B's own agent, given by hand what its server would send it, and made short by further parameters."""
+    monkeypatch.chdir(ROOT)
+    for name, given in (("WANDB_MODE", "offline"), ("WANDB_DIR", str(tmp_path)), ("WANDB_SWEEP_ID", "one")):
+        monkeypatch.setenv(name, given)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    sweep = yaml.safe_load(path.read_text())
+    chosen = {name: value(parameter, True) for name, parameter in sweep["parameters"].items()}
+    short = dict(option.removeprefix("--").split("=") for option in SHORT if "data.task" not in option)
+    root = {"trainer.default_root_dir": str(tmp_path / "run")}
+    agent = Agent(api=None, queue=None)
+    agent._sweep_command = list(sweep["command"])
+    arguments = {name: {"value": v} for name, v in (chosen | short | root).items()}
+    agent._command_run({"args": arguments, "run_id": "chosen", "program": None})
+    assert agent._run_processes["chosen"]._popen.wait(timeout=300) == 0
+    (run,) = offline(tmp_path / "run")
+    assert (described(run).run_id, described(run).sweep_id) == ("chosen", "one")
+    found = config(run)
+    assert {name: found[name] for name in chosen} == pytest.approx(chosen)
+    assert found["methods"] == result(tmp_path / "run")["methods"]
+    assert any(sweep["metric"]["name"] in row for row in history(run))

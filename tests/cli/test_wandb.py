@@ -1,0 +1,59 @@
+"""What a run leaves in Weights & Biases, read back from its offline files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ftreg.bench.command import main as bench
+from tests.cli.offline import config, described, history, offline
+from tests.cli.runs import BASE, MIXOUT, ROOT, SHORT, fit, result
+
+
+def test_offline_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(tmp_path, *BASE, *MIXOUT, "--seeds.order=3")
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert [line for line in out.splitlines() if "wandb" in line.removeprefix(f"record {tmp_path}").lower()] == [
+        f"Weights & Biases: no API key, so offline; `wandb sync {tmp_path}/wandb/offline-run-*` uploads it later"
+    ]
+    (run,) = offline(tmp_path)
+    told = described(run)
+    assert (told.project, told.run_group, told.display_name) == ("ftreg", "rte/Mixout", "0-3-0")
+    found = config(run)
+    assert found["seeds"] == {"init": 0, "order": 3, "split": 0}
+    assert found["model"]["max_grad_norm"] == 1.0
+    (method,) = found["methods"]
+    assert (method["name"], method["options"]["p"]) == ("Mixout", 0.7)
+    rows = history(run)
+    scores = [row["selection/score"] for row in rows if "selection/score" in row]
+    assert len(scores) == 5  # of five steps, each is evaluated after
+    record = result(tmp_path)["scores"]
+    final = next(row for row in rows if "last/dev/accuracy" in row)
+    assert final["last/dev/accuracy"] == pytest.approx(record["dev"]["last"]["accuracy"])
+    assert final["best/selection/accuracy"] == pytest.approx(max(scores))
+    assert final["trainer/global_step"] == 5
+
+
+def test_gone_on_with_it_is_the_same_run(tmp_path: Path) -> None:
+    fit(tmp_path, *BASE)
+    (first,) = offline(tmp_path)
+    fit(tmp_path, *BASE, f"--ckpt_path={tmp_path / 'checkpoints' / 'last.ckpt'}")
+    fit(tmp_path, *BASE)
+    same = [described(run).run_id == described(first).run_id for run in offline(tmp_path)]
+    assert sorted(same) == [False, True, True]
+
+
+def test_a_cell_is_a_run_of_its_arm(tmp_path: Path) -> None:
+    """Two arms with the same method are two groups."""
+    grid = {
+        "base": [str(ROOT / "experiments" / "base.yaml"), *(a for a in SHORT if a.startswith("--"))],
+        "tasks": ["rte"],
+        "methods": {f"mixout_{p}": ["--trainer.callbacks+=Mixout", f"--trainer.callbacks.p={p}"] for p in (0.5, 0.7)},
+        "seeds": [1],
+    }
+    (tmp_path / "grid.yaml").write_text(json.dumps(grid))
+    assert bench([str(tmp_path / "grid.yaml"), f"--runs={tmp_path}", "--workers=2"]) == 0
+    for method in grid["methods"]:
+        (run,) = offline(tmp_path / "rte" / method / "1")
+        assert (described(run).run_group, described(run).display_name) == (f"rte/{method}", "1")

@@ -15,22 +15,18 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -c constraints.txt -e '.[demo]'
+	$(PIP) -c constraints.txt -e '.[demo,report]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -c constraints.txt -e '.[demo,dev]'
 	touch $@ $(VENV)/.demo
 
-# One thread: on two cores that anything else uses too, two threads mostly wait for each other.
-demo: export OMP_NUM_THREADS ?= 1
 demo: $(VENV)/.demo
-	@echo; echo "1 of 2: plain fine-tuning"
-	@$(BIN)/ftreg fit --config experiments/base.yaml --config experiments/quickstart.yaml \
-	  --trainer.default_root_dir runs/demo/plain
-	@echo; echo "2 of 2: the same with Mixout"
-	@$(BIN)/ftreg fit --config experiments/base.yaml --config experiments/quickstart.yaml \
-	  --config experiments/mixout/mixout.yaml --trainer.default_root_dir runs/demo/mixout
+	@echo; echo "1 of 2: three methods, three seeds each"
+	@$(BIN)/ftreg bench experiments/grids/demo.yaml --runs runs/demo
+	@echo; echo "2 of 2: what came out"
+	@$(BIN)/ftreg report runs/demo --out runs/demo-report
 
 test: $(VENV)/.dev
 	$(BIN)/ruff check .

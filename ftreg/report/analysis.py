@@ -105,9 +105,9 @@ def _arms(runs: Sequence[Run], baseline: str) -> Arms:
 
 def _arm(key: tuple[str, str], runs: list[Run]) -> Arm:
     of_runs = summary([run.score for run in runs])
-    if all(run.majority is not None for run in runs):
-        # Run by run: seeds that draw other splits have other majorities.
-        of_runs = replace(of_runs, failed=sum(run.score <= run.majority for run in runs if run.majority is not None))
+    if all(run.failed is not None for run in runs):
+        # Run by run: seeds that draw other splits have other majorities, and a record judges its last checkpoint.
+        of_runs = replace(of_runs, failed=sum(bool(run.failed) for run in runs if math.isfinite(run.score)))
     arm = Arm(*key, metric=runs[0].metric, runs=tuple(runs), summary=of_runs, expected=())
     known = finite_scores(arm)
     return replace(arm, expected=tuple(expected_maximum_unbiased(known, n) for n in range(1, len(known) + 1)))

@@ -35,8 +35,8 @@ class Summary:
         std: with n − 1 in the denominator; NaN for fewer than two finite scores.
         diverged: runs whose score is not a finite number: a loss that overflowed, or a correlation of constant
             predictions. They lower no mean; so the mean is never to be shown without this count.
-        failed: finite scores that are no better than the majority classifier's (Mosbach, Andriushchenko, Klakow, ICLR
-            2021, arXiv 2006.04884); None where that is not known.
+        failed: runs with a finite score that ended no better than the majority classifier (Mosbach, Andriushchenko,
+            Klakow, ICLR 2021, arXiv 2006.04884); None where that is not known.
         low, high: ends of the bootstrap percentile interval of the mean; NaN for fewer than two finite scores.
     """
 

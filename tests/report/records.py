@@ -19,6 +19,7 @@ def record(
     methods: Sequence[dict[str, Any]] = (),
     bench: bool = True,
     metric: str = "accuracy",
+    failed: bool = False,
 ) -> Path:
     """A finished run; `predicted` are its classes of as many items, whose labels are 1."""
     init, order, split = seed if isinstance(seed, tuple) else (seed,) * 3
@@ -34,7 +35,7 @@ def record(
         "scores": {"selection": {"last": {metric: 0.1}, "best": {metric: 0.2}}, "dev": by_checkpoint},
         "reported": {"split": "dev", "checkpoint": "best", "metric": metric, "value": score},
         "majority": {"selection": {metric: 0.5}, "dev": {metric: 0.527}},
-        "failed": False,
+        "failed": failed,
         "cost": {"steps": 100, "seconds": seconds, "tokens": 1000, "peak_memory_bytes": 2**20},
         "start": None,
         "versions": {},

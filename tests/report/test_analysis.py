@@ -248,3 +248,11 @@ def test_averages_are_of_a_task_s_metrics(published: Path) -> None:
     direct = table.groupby(["method", "task"]).score.mean().groupby("method").mean()
     for method, interval in report.averages.items():
         assert interval.estimate == pytest.approx(direct[method], abs=1e-4)
+
+
+def test_a_run_fails_by_where_it_ended(tmp_path: Path) -> None:
+    """Its best checkpoint, which is reported, may have been better than the majority."""
+    for seed in range(3):
+        record(tmp_path / f"rte/plain/{seed}", 0.7, seed=seed, failed=seed == 1)
+    (arm,) = analyse(read([tmp_path])).arms
+    assert (arm.summary.failed, arm.summary.min) == (1, 0.7)

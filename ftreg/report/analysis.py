@@ -28,6 +28,7 @@ def analyse(
     baseline: str | None = None,
     primary: Sequence[str] = (),
     alpha: float = 0.05,
+    effect: float = 0.01,
     heading: str = "",
     sources: Sequence[str] = (),
 ) -> Report:
@@ -37,13 +38,16 @@ def analyse(
         baseline: that every method is compared with; None for `plain`.
         primary: methods whose comparisons with the baseline are the primary family, in place of a grid's.
         alpha: level of each family.
+        effect: the difference for which a verdict says how many pairs would show it, in the unit of the scores.
         heading: of the report; empty for one that says what is in it.
         sources: where the runs come from.
 
     Raises:
-        UsageError: an unknown method, or runs of one task with different metrics.
+        UsageError: an unknown method, runs of one task with different metrics, or an effect that is not positive.
     """
     inside("alpha", alpha)
+    if not 0 < effect < 1:
+        raise UsageError(f"--effect is {100 * effect:g}; give points, above 0 and below 100")
     methods = list(dict.fromkeys(run.method for run in found.runs))
     baseline = _baseline(baseline, methods)
     for name in primary:
@@ -56,7 +60,7 @@ def analyse(
         for task, method in arms
         if method != baseline and (one := Declared(task, method, baseline)) not in family and (task, baseline) in arms
     ]
-    comparisons = [*compare(family, arms, True, alpha), *compare(rest, arms, False, alpha)]
+    comparisons = [*compare(family, arms, True, alpha, effect), *compare(rest, arms, False, alpha, effect)]
     averages, averaged = _averages(arms, methods)
     tasks = ", ".join(title(task) for task in dict.fromkeys(run.task for run in found.runs))
     return Report(

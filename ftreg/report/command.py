@@ -45,6 +45,13 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--alpha", type=float, default=0.05, help="level of each family of comparisons (%(default)s)")
     made.add_argument(
+        "--effect",
+        type=float,
+        default=1.0,
+        metavar="POINTS",
+        help="difference for which the verdicts say how many pairs would show it (%(default)s)",
+    )
+    made.add_argument(
         "--checkpoint",
         choices=CHECKPOINTS,
         help="whose scores are compared; by default what a run reports, and of a CSV file with both the last",
@@ -79,7 +86,13 @@ def _run(options: argparse.Namespace) -> int:
 
     found = read([path.expanduser() for path in options.paths], choice)
     report = analyse(
-        found, options.baseline, _listed(options.primary), options.alpha, options.title, list(map(str, options.paths))
+        found,
+        options.baseline,
+        _listed(options.primary),
+        options.alpha,
+        options.effect / 100,
+        options.title,
+        list(map(str, options.paths)),
     )
     from ftreg.report import tables
     from ftreg.report.figures import draw

@@ -15,8 +15,6 @@ from ftreg.report.reading import by_seed
 from ftreg.report.statistics import Interval, levene, summary
 from ftreg.report.verdict import counted, sentence, significant
 
-POINT = 0.01
-"""The difference whose detection a verdict speaks of."""
 SIMULATIONS = 400
 """Of the power: enough for a number of pairs in a sentence."""
 UNKNOWN = Interval(np.nan, np.nan, np.nan)
@@ -34,7 +32,7 @@ class Declared:
     baseline: str
 
 
-def compare(family: Sequence[Declared], arms: Arms, primary: bool, alpha: float) -> list[Comparison]:
+def compare(family: Sequence[Declared], arms: Arms, primary: bool, alpha: float, effect: float) -> list[Comparison]:
     """The comparisons of a family whose two arms are there.
 
     One that was declared and has no pairs, as of runs that are still to come, counts in the correction with a p of 1.
@@ -43,6 +41,7 @@ def compare(family: Sequence[Declared], arms: Arms, primary: bool, alpha: float)
         family: all of it.
         primary: whether it was declared before the runs.
         alpha: level of the family.
+        effect: the difference whose detection a verdict speaks of.
     """
     raw = {one: _compare(one, arms, primary) for one in family}
     ps = {one: made.p if made is not None and made.pairs else 1.0 for one, made in raw.items()}
@@ -51,7 +50,8 @@ def compare(family: Sequence[Declared], arms: Arms, primary: bool, alpha: float)
     for (one, made), p in zip(raw.items(), adjusted.values(), strict=True):
         if made is not None:
             made = replace(made, adjusted=p if made.pairs else np.nan)
-            found.append(_judged(made, arms[one.task, one.method], arms[one.task, one.baseline], len(family), alpha))
+            both = arms[one.task, one.method], arms[one.task, one.baseline]
+            found.append(_judged(made, *both, len(family), alpha, effect))
     return found
 
 
@@ -101,7 +101,7 @@ def _compare(one: Declared, arms: Arms, primary: bool) -> Comparison | None:
     )
 
 
-def _judged(made: Comparison, method: Arm, baseline: Arm, m: int, alpha: float) -> Comparison:
+def _judged(made: Comparison, method: Arm, baseline: Arm, m: int, alpha: float, effect: float) -> Comparison:
     """With what depends on the size m of its family: ε_min, warnings and verdict."""
     both = finite_scores(method), finite_scores(baseline)
     epsilon = aso(*both, alpha=alpha, comparisons=m) if min(map(len, both)) > 1 else np.nan
@@ -109,9 +109,9 @@ def _judged(made: Comparison, method: Arm, baseline: Arm, m: int, alpha: float) 
     needed = None
     if made.pairs > 1 and not significant(made, alpha):
         spread = np.std([a.score - b.score for a, b in paired(method, baseline)[0]], ddof=1)
-        needed = pairs_needed(float(spread), POINT, alpha, m, simulations=SIMULATIONS)
+        needed = pairs_needed(float(spread), effect, alpha, m, simulations=SIMULATIONS)
     diverged = method.summary.diverged, baseline.summary.diverged
-    return replace(made, verdict=sentence(made, alpha, needed, diverged))
+    return replace(made, verdict=sentence(made, alpha, effect, needed, diverged))
 
 
 def _warnings(made: Comparison, method: Arm, baseline: Arm, m: int, alpha: float) -> Iterator[str]:

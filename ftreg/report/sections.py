@@ -138,10 +138,10 @@ def comparisons(report: Report) -> Html:
         "95 % interval",
         "p corrected",
         "p",
-        "p Wilcoxon",
-        "p variances",
         "ε_min",
         "Cost ×",
+        "p Wilcoxon",
+        "p variances",
     )
     items = any(one.items for one in report.comparisons)
     rows = []
@@ -153,9 +153,10 @@ def comparisons(report: Report) -> Html:
             cell(str(one.pairs), float(one.pairs)),
             cell(points(d.estimate, signed=True), d.estimate),
             cell(bracket(d), d.low),
-            *(cell(probability(p), p) for p in (one.adjusted, one.p, one.p_wilcoxon, one.p_variance)),
+            *(cell(probability(p), p) for p in (one.adjusted, one.p)),
             cell(f"{one.epsilon:.2f}" if math.isfinite(one.epsilon) else "–", one.epsilon),
             cell("–") if ratio is None else cell(f"{ratio:.2f}", float(ratio)),
+            *(cell(probability(p), p) for p in (one.p_wilcoxon, one.p_variance)),
         ]
         if items:
             cells.append(cell("–") if one.items is None else cell(bracket(one.items), one.items.low))

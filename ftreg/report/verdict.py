@@ -17,6 +17,11 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' * (number != 1)}"
 
 
+def counted_points(effect: float) -> str:
+    """`1 point`, `0.5 points`."""
+    return f"{100 * effect:g} point{'s' * (round(100 * effect, 6) != 1)}"
+
+
 def points(value: float | None, signed: bool = False) -> str:
     """A score or a difference × 100, to a tenth; a dash where it is undefined."""
     if value is None or not math.isfinite(value):
@@ -47,12 +52,19 @@ def significant(one: Comparison, alpha: float) -> bool:
     return one.adjusted <= alpha
 
 
-def sentence(one: Comparison, alpha: float, needed: int | None = None, diverged: tuple[int, int] = (0, 0)) -> str:
+def sentence(
+    one: Comparison,
+    alpha: float,
+    effect: float = 0.01,
+    needed: int | None = None,
+    diverged: tuple[int, int] = (0, 0),
+) -> str:
     """The verdict on a comparison.
 
     Args:
         one: with its verdict still empty.
-        needed: pairs that it takes to show a difference of a point; None if more than 100.
+        effect: the difference that `needed` is of, in the unit of the scores.
+        needed: pairs that it takes to show it; None if more than 100.
         diverged: runs of the method and of the baseline that have no score.
     """
     what = f"{one.method} and {one.baseline} on {title(one.task)}"
@@ -77,14 +89,14 @@ def sentence(one: Comparison, alpha: float, needed: int | None = None, diverged:
         by = f"by {points(gap.estimate)} points {bracket(gap)}"
         return f"{one.method} {verb} {one.baseline} on {title(one.task)} {by}, {test}.{aside}"
     shown = f"No difference shown between {what}: {points(gap.estimate)} points {bracket(gap)}, {test}"
-    return f"{shown}{_enough(one.pairs, needed)}.{aside}"
+    return f"{shown}{_enough(one.pairs, effect, needed)}.{aside}"
 
 
-def _enough(pairs: int, needed: int | None) -> str:
+def _enough(pairs: int, effect: float, needed: int | None) -> str:
     """What it would take; nothing for a single pair, which has no spread to tell it from."""
     if pairs < 2:
         return ""
     many = "more than 100 pairs would be needed" if needed is None else f"{needed} pairs would be needed"
     if needed is not None and needed <= pairs:
         many = f"{needed} pairs are enough"
-    return f"; {many} to show 1 point with power 0.8"
+    return f"; {many} to show {counted_points(effect)} with power 0.8"

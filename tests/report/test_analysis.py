@@ -1,6 +1,7 @@
 """The report on runs: its numbers are those of pandas and scipy, and what is missing is told."""
 
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -256,3 +257,18 @@ def test_a_run_fails_by_where_it_ended(tmp_path: Path) -> None:
         record(tmp_path / f"rte/plain/{seed}", 0.7, seed=seed, failed=seed == 1)
     (arm,) = analyse(read([tmp_path])).arms
     assert (arm.summary.failed, arm.summary.min) == (1, 0.7)
+
+
+def test_how_many_pairs_show_an_effect() -> None:
+    """Differences of a standard deviation of a point: a larger effect takes fewer pairs."""
+    gaps = np.array([-0.013, 0.009, -0.007, 0.012, -0.001, 0.004, -0.011, 0.008])
+    found = Found([*runs("rte", "mixout", [*(0.7 + gaps)]), *runs("rte", "plain", [0.7] * len(gaps))])
+    needed = []
+    for effect, told in ((0.005, "0.5 points"), (0.01, "1 point"), (0.02, "2 points")):
+        verdict = of(analyse(found, effect=effect), "mixout").verdict
+        (pairs,) = re.findall(rf"(\d+) pairs (?:would be needed|are enough) to show {told} with power 0.8", verdict)
+        needed.append(int(pairs))
+    assert needed == sorted(needed, reverse=True)
+    assert len({*needed}) == 3
+    with pytest.raises(UsageError, match="--effect is 0; give points"):
+        analyse(found, effect=0.0)

@@ -18,7 +18,8 @@ def report(shift: float = 0.05, method: str = "R_Drop & 50%", task: str = "rte")
     found = Found()
     for name, scores in (("plain", plain), (method, [score + shift for score in plain])):
         found.runs += [
-            Run(task, name, str(seed), "accuracy", "last", score, majority=0.605) for seed, score in enumerate(scores)
+            Run(task, name, str(seed), "accuracy", "last", score, majority=0.605, failed=not score > 0.605)
+            for seed, score in enumerate(scores)
         ]
     return analyse(found)
 

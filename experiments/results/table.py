@@ -1,6 +1,6 @@
 """Tables of committed results. Nothing in them is typed by hand.
 
-    python experiments/results/table.py collect RUNS > experiments/results/NAME.jsonl   # from RUNS/<task>/<arm>
+    python experiments/results/table.py collect RUNS > experiments/results/NAME.jsonl   # from RUNS/<task>/<arm>[/<seed>]
     python experiments/results/table.py show experiments/results/NAME.jsonl             # as Markdown
 
 A line is a run's result.json, its arm's name, and the median over the run of each diagnostic that it logged.
@@ -20,7 +20,8 @@ DIAGNOSTICS = {"gradient_ratio": "∇ ratio", "loss_rise": "loss rise", "at_surf
 
 def collect(runs: Path) -> Iterator[dict[str, Any]]:
     """One record a finished run."""
-    for path in sorted(runs.glob("*/*/result.json"), key=lambda path: (path.parts[-3], path.stat().st_mtime)):
+    found = [path for depth in ("*/*", "*/*/*") for path in runs.glob(f"{depth}/result.json")]
+    for path in sorted(found, key=lambda path: (path.relative_to(runs).parts[0], path.stat().st_mtime)):
         with open(path.parent / "metrics.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         logged: dict[str, list[float]] = {}
@@ -31,7 +32,7 @@ def collect(runs: Path) -> Iterator[dict[str, Any]]:
         layers = sorted(name for name in rows[0] if name.startswith("layer_weight/"))
         distance = [float(row["distance/relative"]) for row in rows if row.get("distance/relative")]
         yield {
-            "arm": path.parent.name,
+            "arm": "-".join(path.relative_to(runs).parts[1:-1]),
             **_portable(json.loads(path.read_text(encoding="utf-8"))),
             "diagnostics": {name: statistics.median(values) for name, values in logged.items()},
             "distance": distance[-1],

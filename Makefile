@@ -23,7 +23,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
-	@echo; echo "1 of 2: three methods, three seeds each"
+	@echo; echo "1 of 2: plain and two methods, two seeds each"
 	@$(BIN)/ftreg bench experiments/grids/demo.yaml --runs runs/demo
 	@echo; echo "2 of 2: what came out"
 	@$(BIN)/ftreg report runs/demo --out runs/demo-report

@@ -1,7 +1,7 @@
 """Tables of committed results. Nothing in them is typed by hand.
 
-    python experiments/results/table.py collect RUNS > experiments/results/NAME.jsonl   # from RUNS/<task>/<arm>[/<seed>]
-    python experiments/results/table.py show experiments/results/NAME.jsonl             # as Markdown
+    python experiments/results/table.py collect RUNS > experiments/results/NAME.jsonl  # of RUNS/<task>/<arm>[/<seed>]
+    python experiments/results/table.py show experiments/results/NAME.jsonl           # as Markdown
 
 A line is a run's result.json, its arm's name, and the median over the run of each diagnostic that it logged.
 """

@@ -11,9 +11,10 @@ from ftreg.names import unknown
 from ftreg.report.comparing import Arms, Declared, compare, finite_scores
 from ftreg.report.components import variance_components
 from ftreg.report.expected import expected_maximum_unbiased
+from ftreg.report.found import Found
 from ftreg.report.inputs import inside
 from ftreg.report.model import Arm, Report, Run
-from ftreg.report.reading import Found, by_seed
+from ftreg.report.reading import by_seed
 from ftreg.report.statistics import Interval, glue_average, summary
 from ftreg.report.verdict import counted, title
 

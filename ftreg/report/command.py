@@ -11,8 +11,8 @@ from typing import NoReturn
 
 from ftreg.errors import UsageError
 from ftreg.names import unknown
+from ftreg.report.found import CHECKPOINTS, Choice
 from ftreg.report.model import Comparison, Report
-from ftreg.report.reading import CHECKPOINTS, Choice
 
 COLUMNS = ("task", "method", "seed", "score", "metric", "checkpoint", "majority", "step")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftreg.errors import UsageError
+from ftreg.report.found import CHECKPOINTS, Choice, Found
 from ftreg.report.model import Run
-from ftreg.report.reading import CHECKPOINTS, Choice, Found
 
 NEEDED = ("task", "method", "seed", "score")
 MORE = ("metric", "checkpoint", "majority", "step")

@@ -9,8 +9,8 @@ from typing import Any
 
 from ftreg.bench.grid import Seed
 from ftreg.errors import UsageError
+from ftreg.report.found import Choice, Found
 from ftreg.report.model import Run
-from ftreg.report.reading import Choice, Found
 from ftreg.report.verdict import counted
 
 RESULT, ERROR, CONFIG, CELL = "result.json", "error.json", "config.yaml", "cell.json"

@@ -1,50 +1,12 @@
-"""Runs from folders and CSV files, with what is known beside them: the primary family, and what was left out."""
+"""Runs from folders and CSV files together, each once and in order."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 from ftreg.errors import UsageError
+from ftreg.report import files, folders
+from ftreg.report.found import Choice, Found
 from ftreg.report.model import Run
-
-CHECKPOINTS = ("best", "last")
-
-
-@dataclass
-class Found:
-    """What paths hold.
-
-    Attributes:
-        runs: by task, method and seed, in that order; each once.
-        primary: (task, method, baseline) of the family that was declared before the runs, in `grid.json`.
-        missing: runs of a grid that have no score, by what is the matter with them: `task/method/seed`.
-        notes: what was left out, and how it was read.
-    """
-
-    runs: list[Run] = field(default_factory=list)
-    primary: list[tuple[str, str, str]] = field(default_factory=list)
-    missing: dict[str, list[str]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which of a run's scores is its score.
-
-    Args:
-        checkpoint: `best` or `last`; None for the one that a record reports, and in a CSV file the last where it has
-            both: the best was often chosen on the rows that it is scored on.
-        metrics: the first of these that a task has, in place of its first metric.
-        columns: of CSV files, by what they are: {"task": "dataset"}.
-    """
-
-    checkpoint: str | None = None
-    metrics: tuple[str, ...] = ()
-    columns: Mapping[str, str] = field(default_factory=dict)
-
-    def metric(self, has: Sequence[str]) -> str:
-        """The metric of a task, of those that it has."""
-        return next((metric for metric in self.metrics if metric in has), has[0])
 
 
 def read(paths: Sequence[Path], choice: Choice | None = None) -> Found:
@@ -56,8 +18,6 @@ def read(paths: Sequence[Path], choice: Choice | None = None) -> Found:
     Raises:
         UsageError: no such path, no runs, a malformed record or line, or a run that is there twice.
     """
-    from ftreg.report import files, folders
-
     choice = choice or Choice()
     found = Found()
     tables: list[Path] = []

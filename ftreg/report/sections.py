@@ -68,7 +68,7 @@ def _headline(one: Comparison, found: list[str]) -> str:
     tasks = counted(len(found), "task")
     counts = [f"{word} on {found.count(word)}" for word in ("better", "worse") if word in found]
     if not counts:
-        return f"Not told apart from {one.baseline} on any of {tasks}."
+        return f"Not told apart from {one.baseline} on {f'any of {tasks}' if len(found) > 1 else 'the task'}."
     rest = f", not told apart on {found.count('open')}" if "open" in found else ""
     return f"{' and '.join(counts).capitalize()} of {tasks}{rest}."
 

@@ -12,9 +12,10 @@ from sklearn import metrics as sklearn_metrics
 
 from ftreg.errors import UsageError
 from ftreg.report.analysis import analyse
+from ftreg.report.found import Choice, Found
 from ftreg.report.model import Comparison, Report, Run
 from ftreg.report.predicted import METRICS
-from ftreg.report.reading import Choice, Found, read
+from ftreg.report.reading import read
 from tests.report.records import grid, record
 
 

@@ -99,7 +99,7 @@ def test_has_every_run_verdict_warning_and_note() -> None:
 def test_outcomes() -> None:
     found = " ".join(read(example()).shown.split())
     assert "Better on 1 of 2 tasks, not told apart on 1." in found
-    assert "Not told apart from plain on any of 1 task." in found
+    assert "Not told apart from plain on the task." in found
 
 
 def test_settings_come_from_the_records() -> None:

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from ftreg.errors import UsageError
-from ftreg.report.reading import Choice, read
+from ftreg.report.found import Choice
+from ftreg.report.reading import read
 from tests.report.records import grid, record
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from ftreg.report import tables
 from ftreg.report.analysis import analyse
+from ftreg.report.found import Found
 from ftreg.report.model import Report, Run
-from ftreg.report.reading import Found
 
 
 def report(shift: float = 0.05, method: str = "R_Drop & 50%", task: str = "rte") -> Report:

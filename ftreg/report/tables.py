@@ -9,7 +9,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +175,8 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A `table` for LaTeX with booktabs; wide ones are shrunk to the line by graphicx."""
+    """A `table` for LaTeX with booktabs; wide ones are shrunk to the line by graphicx, without columns of dashes."""
+    table = _filled(table)
 
     def cell(row: int, column: int, text: str) -> str:
         return rf"\textbf{{{escaped(text)}}}" if (row, column) in table.bold else escaped(text)
@@ -204,6 +205,17 @@ def latex(table: Table) -> str:
             r"\end{table}",
             "",
         ]
+    )
+
+
+def _filled(table: Table) -> Table:
+    """Without the columns in which nothing is known."""
+    kept = [c for c in range(len(table.header)) if c < table.left or any(row[c] not in ("", "–") for row in table.rows)]
+    return replace(
+        table,
+        header=tuple(table.header[c] for c in kept),
+        rows=tuple(tuple(row[c] for c in kept) for row in table.rows),
+        bold=frozenset((r, kept.index(c)) for r, c in table.bold),
     )
 
 

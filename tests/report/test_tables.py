@@ -12,6 +12,9 @@ from ftreg.report.analysis import analyse
 from ftreg.report.found import Found
 from ftreg.report.model import Report, Run
 
+SHIFT = "5.0"
+"""Points, by which the method is better."""
+
 
 def report(shift: float = 0.05, method: str = "R_Drop & 50%", task: str = "rte") -> Report:
     plain = [0.60, 0.61, 0.62, 0.60, 0.63, 0.61, 0.6, 0.58, float("nan")]
@@ -65,6 +68,10 @@ def test_latex_escapes_everything_special() -> None:
     lines = [line for line in body if line.endswith(r"\\")]
     assert len(lines) == 2
     assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in lines} == {len(columns[1])}
+    # Neither cost nor test items are known of these runs.
+    assert len(columns[1]) == len(tables.comparisons(report()).header) - 2
+    assert "over items" not in text
+    assert rf"\textbf{{+{SHIFT}}}" in text
 
 
 def test_latex_row_is_no_option_of_the_line_above() -> None:

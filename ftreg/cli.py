@@ -14,6 +14,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 import ftreg.methods as _methods  # noqa: F401  an imported method is found by its bare name
 from ftreg import loggers, resume, run, stages, table
 from ftreg.backbone import backbone_path
+from ftreg.bench.grid import Seed
 from ftreg.complaints import EXPECTED, Parser, expected
 from ftreg.config import SaveConfig, Seeds, check_writable, known_callbacks, method_names, methods_of, say
 from ftreg.cost import Cost
@@ -88,17 +89,20 @@ class Cli(LightningCLI):
         task = options.data.task if isinstance(options.data.task, str) else options.data.task.name
         methods = "+".join(method_names(trainer.callbacks)) or "plain"
         checkpoint = Path(options.ckpt_path or "")
-        seeds = [str(value) for value in options.seeds.as_dict().values()]
         if trainer.default_root_dir is None and self.subcommand != "fit" and checkpoint.parent.name == "checkpoints":
             trainer.default_root_dir = str(checkpoint.parent.parent)
         elif trainer.default_root_dir is None:
-            trainer.default_root_dir = f"runs/{task}/{methods}/{'-'.join(seeds)}-{identity(self._plain(), {})[:8]}"
+            seeds = "-".join(str(value) for value in options.seeds.as_dict().values())
+            trainer.default_root_dir = f"runs/{task}/{methods}/{seeds}-{identity(self._plain(), {})[:8]}"
         trainer.default_root_dir = os.path.expanduser(trainer.default_root_dir)
         check_writable(trainer.default_root_dir)
         if trainer.logger and trainer.logger is not True:
-            name = seeds[0] if len(set(seeds)) == 1 else "-".join(seeds)
             self.save_config_kwargs["notices"] = loggers.set_up(
-                listed(trainer.logger), trainer.default_root_dir, f"{task}/{methods}", name, bool(options.ckpt_path)
+                listed(trainer.logger),
+                trainer.default_root_dir,
+                group=f"{task}/{methods}",
+                name=str(Seed(**options.seeds.as_dict())),
+                resumed=bool(options.ckpt_path),
             )
 
     start: Mapping[str, Any] | None = None

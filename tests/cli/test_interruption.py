@@ -75,6 +75,25 @@ def test_at_every_micro_batch(
     goes_on(tmp_path, whole, *MIXOUT, *TWICE)
 
 
+def test_an_evaluation_that_is_cut_off_is_not_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told in the second step, killed in the evaluation after it: no checkpoint says that it is past."""
+    step = FineTuner.training_step
+
+    def told(self: FineTuner, batch: Any, index: int) -> Any:
+        if self.trainer.global_step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, index)
+
+    def killed(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(FineTuner, "training_step", told)
+    monkeypatch.setattr(FineTuner, "on_validation_start", killed, raising=False)
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path, *TWICE)
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
 def test_during_the_last_evaluation(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training is over and saved: the process ends there and then."""
 

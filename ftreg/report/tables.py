@@ -86,7 +86,7 @@ def summary(report: Report) -> Table:
     )
     caption = (
         "Scores × 100 over seeds: mean and standard deviation of the runs that did not diverge, with the bootstrap "
-        "interval of the mean; n counts all runs, failed those that are no better than the majority."
+        "interval of the mean; n counts all runs, failed those that ended no better than the majority."
     )
     return Table("summary", caption, header, tuple(rows), frozenset(bold), left=3)
 

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import yaml
@@ -59,7 +60,8 @@ def test_the_agent_runs_it(path: Path, files: Path, tmp_path: Path, monkeypatch:
     agent = Agent(api=None, queue=None)
     agent._sweep_command = list(sweep["command"])
     arguments = {name: {"value": v} for name, v in (chosen | short | root).items()}
-    agent._command_run({"args": arguments, "run_id": "chosen", "program": None})
+    with patch.dict(os.environ):  # where the agent leaves the run's name for whatever comes after it
+        agent._command_run({"args": arguments, "run_id": "chosen", "program": None})
     assert agent._run_processes["chosen"]._popen.wait(timeout=300) == 0
     (run,) = offline(tmp_path / "run")
     assert (described(run).run_id, described(run).sweep_id) == ("chosen", "one")

@@ -13,7 +13,8 @@ order in which `ftreg fit` gets them: base, protocol and train_subset, task, sta
 file is looked for beside the grid file, then in the working directory; paths inside it are relative to the working
 directory, as for `ftreg fit`.
 
-seeds: a number stands for init, order and split together. `{init: [0, 1], order: [0, 1], split: [0]}` crosses them.
+seeds: a number stands for init, order and split together. `{init+order: [0, 1, 2], split: 7}` varies two together on
+    one split; `{init: [0, 1], order: [0, 1]}` crosses them. One that is not named is 0.
 protocol, train_subset: of `data`, for all tasks that do not say otherwise.
 stage_one: put before every method's own settings, so that all of them, plain too, start from one stage.
 match_compute: for each method a further arm `plain@METHOD`, plain for as many times the steps as a step of METHOD costs
@@ -32,6 +33,7 @@ slurm: options of `sbatch` for `--launcher slurm`, such as `{partition: gpu, tim
 
 import itertools
 import re
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,14 +194,20 @@ def _mapping(where: str, value: Any) -> Mapping[Any, Any]:
 
 
 def _seeds(where: str, value: Any) -> tuple[Seed, ...]:
-    parts = ("init", "order", "split")
-    if isinstance(value, Mapping):
-        for name in value:
-            if name not in parts:
-                raise UsageError(unknown(f"{where}: no seed", str(name), parts))
-        lists = [_numbers(f"{where}.{name}", value.get(name, [0])) for name in parts]
-        return tuple(itertools.starmap(Seed, itertools.product(*lists)))
-    return tuple(Seed(number, number, number) for number in _numbers(where, value))
+    if not isinstance(value, Mapping):
+        return tuple(Seed(number, number, number) for number in _numbers(where, value))
+    axes, left = [], list(Seed._fields)
+    for key, numbers in value.items():
+        together = str(key).split("+")
+        for name in together:
+            if name not in Seed._fields:
+                raise UsageError(unknown(f"{where}: no seed", name, Seed._fields))
+            if name not in left:
+                raise UsageError(f"{where}: {name} is there twice; name each seed once")
+            left.remove(name)
+        axes.append([dict.fromkeys(together, number) for number in _numbers(f"{where}.{key}", numbers)])
+    fixed = dict.fromkeys(left, 0)
+    return tuple(Seed(**ChainMap(*parts, fixed)) for parts in itertools.product(*axes))
 
 
 def _numbers(where: str, value: Any) -> list[int]:

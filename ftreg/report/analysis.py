@@ -13,7 +13,7 @@ from ftreg.report.components import variance_components
 from ftreg.report.expected import expected_maximum_unbiased
 from ftreg.report.found import Found
 from ftreg.report.inputs import inside
-from ftreg.report.model import Arm, Report, Run
+from ftreg.report.model import Arm, Comparison, Report, Run
 from ftreg.report.reading import by_seed
 from ftreg.report.statistics import Interval, glue_average, summary
 from ftreg.report.verdict import counted, title
@@ -61,7 +61,8 @@ def analyse(
         for task, method in arms
         if method != baseline and (one := Declared(task, method, baseline)) not in family and (task, baseline) in arms
     ]
-    comparisons = [*compare(family, arms, True, alpha, effect), *compare(rest, arms, False, alpha, effect)]
+    declared, of_declared = _told_once(compare(family, arms, True, alpha, effect))
+    further, of_further = _told_once(compare(rest, arms, False, alpha, effect))
     averages, averaged = _averages(arms, methods)
     tasks = ", ".join(title(task) for task in dict.fromkeys(run.task for run in found.runs))
     return Report(
@@ -71,10 +72,11 @@ def analyse(
         alpha=alpha,
         runs=tuple(found.runs),
         arms=tuple(arms.values()),
-        comparisons=tuple(comparisons),
+        comparisons=(*declared, *further),
         averages=averages,
         averaged=averaged,
         variances=dict(_variances(arms)),
+        warnings=(*of_declared, *of_further),
         notes=(
             *_notes(found, arms, family, rest, baseline, bool(primary)),
             *_average_notes(averaged, arms),
@@ -124,6 +126,16 @@ def _family(found: Found, baseline: str, primary: Sequence[str], arms: Arms) -> 
         tasks = dict.fromkeys(task for task, _ in arms)
         return [Declared(task, method, baseline) for task in tasks for method in dict.fromkeys(primary)]
     return [Declared(*one) for one in found.primary]
+
+
+def _told_once(family: list[Comparison]) -> tuple[list[Comparison], list[str]]:
+    """The comparisons without the warnings that all of them have; and those, as sentences on the family."""
+    if len(family) < 2:
+        return family, []
+    shared = [text for text in family[0].warnings if all(text in one.warnings for one in family)]
+    rest = [replace(one, warnings=tuple(text for text in one.warnings if text not in shared)) for one in family]
+    which = "primary" if family[0].primary else "exploratory"
+    return rest, [f"Of every {which} comparison: {text}" for text in shared]
 
 
 def _averages(arms: Arms, methods: Sequence[str]) -> tuple[dict[str, Interval], tuple[str, ...]]:

@@ -103,7 +103,8 @@ def _run(options: argparse.Namespace) -> int:
     drawn = draw(report, out)
     shown = write(report, out, drawn)
     print(_text(report))
-    print(f"\n{shown}\n{out}: {', '.join(str(path.relative_to(out)) for path in [*files, *drawn.values()])}")
+    figures = [path for png in drawn.values() for path in (png, png.with_suffix(".pdf"))]
+    print(f"\n{shown}\n{out}: {', '.join(str(path.relative_to(out)) for path in [*files, *figures])}")
     return 0
 
 
@@ -115,7 +116,7 @@ def _text(report: Report) -> str:
     if report.comparisons:
         parts += [
             tables.terminal(tables.comparisons(report)),
-            "\n".join(_verdict(one) for one in report.comparisons),
+            "\n".join([*(_verdict(one) for one in report.comparisons), *(f"! {text}" for text in report.warnings)]),
         ]
     parts.append("\n".join(f"note  {text}" for text in report.notes))
     return "\n\n".join(part for part in parts if part)

@@ -68,7 +68,7 @@ class Comparison:
         epsilon: ε_min of almost stochastic order: below 0.5 the method almost dominates the baseline.
         cost_ratio: the method's training seconds over the baseline's, per run; None where unknown.
         items: the difference with an interval over seeds × items, where predictions were saved.
-        warnings: what the reader has to know, in plain sentences.
+        warnings: what the reader has to know, in plain sentences; less those of the whole report.
         verdict: one sentence.
     """
 
@@ -108,5 +108,7 @@ class Report:
     """The tasks in that mean."""
     variances: Mapping[tuple[str, str], Mapping[str, float]]
     """By task and method, where seeds are crossed: the shares of init and order seed, and the rest."""
+    warnings: tuple[str, ...]
+    """Of every comparison of a family, told once."""
     notes: tuple[str, ...]
     """What was left out or counted, and how."""

@@ -38,6 +38,7 @@ def compose(report: Report, figures: Mapping[str, Path]) -> str:
         "title": join(report.title),
         "lead": join(_lead(report)),
         "filters": join(_filter("Task", "task", tasks), _filter("Method", "method", methods)),
+        "warnings": sections.warnings(report.warnings),
         "verdicts": sections.verdicts(report),
         "notes": notes,
         "seeds": strips.seeds(report),
@@ -66,6 +67,7 @@ def payload(report: Report) -> dict[str, Any]:
         "sources": report.sources,
         "runs": [{name: getattr(run, name) for name in names} for run in report.runs],
         "comparisons": [asdict(one) for one in report.comparisons],
+        "warnings": report.warnings,
         "notes": report.notes,
     }
 

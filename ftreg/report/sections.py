@@ -3,7 +3,7 @@
 import base64
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -87,10 +87,15 @@ def _verdict(one: Comparison, result: str, far: float) -> Html:
         ),
         element("div", interval(one.difference, far), element("small", told), class_="difference"),
         element("p", one.verdict),
-        *(element("p", "⚠ ", text, class_="warning") for text in one.warnings),
+        warnings(one.warnings),
         data_task=one.task,
         data_method=one.method,
     )
+
+
+def warnings(texts: Sequence[str]) -> Html:
+    """A paragraph each."""
+    return join(*(element("p", "⚠ ", text, class_="warning") for text in texts))
 
 
 def summaries(report: Report) -> Html:

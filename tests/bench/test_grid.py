@@ -33,6 +33,18 @@ def test_settings_in_the_order_in_which_the_later_one_wins(write: Write) -> None
     assert list(cells[0].arguments) == [*common, "--seeds.init=3", "--seeds.order=0", "--seeds.split=5"]
 
 
+@pytest.mark.parametrize(
+    ("seeds", "expected"),
+    [
+        ({"init+order": [1, 2], "split": 7}, [(1, 1, 7), (2, 2, 7)]),
+        ({"split+init": [1, 2], "order": [3, 4]}, [(1, 3, 1), (1, 4, 1), (2, 3, 2), (2, 4, 2)]),
+        ({"order": [3, 4]}, [(0, 3, 0), (0, 4, 0)]),
+    ],
+)
+def test_seeds_together_and_crossed(write: Write, seeds: Any, expected: list[tuple[int, ...]]) -> None:
+    assert list(grid.read(write(seeds=seeds)).seeds) == expected
+
+
 def test_seeds_are_paired_across_methods(write: Write) -> None:
     cells = named(grid.read(write()), {})
     by_method = {m: [c.seed for c in cells if c.method == m] for m in ("plain", "mixout")}
@@ -81,6 +93,9 @@ def test_the_grids_of_this_repository(path: Path, monkeypatch: pytest.MonkeyPatc
         ({"seeds": [1, 1]}, "seeds: [1, 1] has one of them twice"),
         ({"seeds": [0.5]}, "seeds: found [0.5]; give a list of whole numbers"),
         ({"seeds": {"int": [1]}}, "seeds: no seed 'int'; did you mean 'init'?"),
+        ({"seeds": {"init+spilt": [1]}}, "seeds: no seed 'spilt'; did you mean 'split'?"),
+        ({"seeds": {"init+order": [1], "order": [2]}}, "seeds: order is there twice; name each seed once"),
+        ({"seeds": {"init+order": 0.5}}, "seeds.init+order: found 0.5; give a list of whole numbers"),
         ({"methods": {"a/b": []}}, "methods: the name 'a/b' cannot be a folder's"),
         ({"methods": {"plain": "x"}}, "methods.plain: found 'x'; give a list"),
         ({"methods": {"plain": ["gird.yaml"]}}, "methods.plain: no file 'gird.yaml' in "),

@@ -43,6 +43,7 @@ def example(method: str = "Mixout", curves: bool = True, costs: bool = True, com
         averages={name: Interval(0.7, 0.65, 0.75) for name in ("plain", method)},
         averaged=("rte", "own-task"),
         variances={("rte", method): {"init": 0.5, "order": 0.3, "rest": 0.2}},
+        warnings=(f"Of every comparison of {method}: few pairs.",),
         notes=(f"One run of {method} was left out.",),
     )
 

@@ -100,6 +100,17 @@ def test_missing_pairs_and_divergence_are_told() -> None:
     assert next(arm for arm in report.arms if arm.method == "plain").summary.diverged == 1
 
 
+def test_what_holds_of_a_whole_family_is_told_once() -> None:
+    few = [*runs("rte", "plain", [0.6, 0.61]), *runs("rte", "mixout", [0.7, 0.72]), *runs("rte", "smart", [0.7, 0.69])]
+    report = analyse(Found(few))
+    (told,) = report.warnings
+    assert told.startswith("Of every exploratory comparison: With 2 pairs the smallest possible p is 0.5")
+    assert [one.warnings for one in report.comparisons] == [(), ()]
+    report = analyse(Found([*few, *runs("rte", "freelb", [0.7], ["1"])]), primary=["mixout", "smart"])
+    assert [told[:27] for told in report.warnings] == ["Of every primary comparison"]
+    assert len(of(report, "freelb").warnings) == 2
+
+
 def test_all_runs_of_an_arm_diverged() -> None:
     nan = float("nan")
     found = Found([*runs("rte", "mixout", [nan] * 3), *runs("rte", "plain", [0.6, 0.7, 0.6])])

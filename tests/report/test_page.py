@@ -82,6 +82,7 @@ def test_has_every_run_verdict_warning_and_note() -> None:
     found = read(report)
     for text in (
         report.title,
+        *report.warnings,
         *report.notes,
         *report.sources,
         *(one.verdict for one in report.comparisons),

@@ -8,11 +8,11 @@ from typing import Any
 from ftreg import stages
 from ftreg.backbone import backbone_path
 from ftreg.bench.cells import Cell
-from ftreg.cli import Plan, build, refuse_overlap
 from ftreg.complaints import Parser, expected
 from ftreg.errors import UsageError
 from ftreg.finetuner import FineTuner
 from ftreg.identity import ELSEWHERE
+from ftreg.plan import Plan, build, refuse_overlap
 from ftreg.resume import shown
 from glue_tasks.data import GlueDataModule
 

@@ -8,7 +8,7 @@ import numpy as np
 from ftreg.report.aso import aso
 from ftreg.report.inputs import Floats
 from ftreg.report.model import Arm, Comparison, Run
-from ftreg.report.paired import holm, sign_flip, warnings, wilcoxon
+from ftreg.report.paired import holm, needed_pairs, sign_flip, warnings, wilcoxon
 from ftreg.report.power import pairs_needed
 from ftreg.report.predicted import over_items
 from ftreg.report.reading import by_seed
@@ -87,6 +87,7 @@ def _compare(one: Declared, arms: Arms, primary: bool) -> Comparison | None:
         metric=method.metric,
         pairs=len(pairs),
         missing=missing,
+        enough=False,
         difference=interval,
         p=sign_flip(differences) if pairs else np.nan,
         p_wilcoxon=wilcoxon(differences) if pairs else np.nan,
@@ -102,10 +103,15 @@ def _compare(one: Declared, arms: Arms, primary: bool) -> Comparison | None:
 
 
 def _judged(made: Comparison, method: Arm, baseline: Arm, m: int, alpha: float, effect: float) -> Comparison:
-    """With what depends on the size m of its family: ε_min, warnings and verdict."""
+    """With what depends on the size m of its family: whether it can be significant, ε_min, warnings and verdict."""
     both = finite_scores(method), finite_scores(baseline)
     epsilon = aso(*both, alpha=alpha, comparisons=m) if min(map(len, both)) > 1 else np.nan
-    made = replace(made, epsilon=epsilon, warnings=tuple(_warnings(made, method, baseline, m, alpha)))
+    made = replace(
+        made,
+        enough=made.pairs >= needed_pairs(alpha, m),
+        epsilon=epsilon,
+        warnings=tuple(_warnings(made, method, baseline, m, alpha)),
+    )
     needed = None
     if made.pairs > 1 and not significant(made, alpha):
         spread = np.std([a.score - b.score for a, b in paired(method, baseline)[0]], ddof=1)

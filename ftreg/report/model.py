@@ -61,6 +61,7 @@ class Comparison:
     Args:
         pairs: seeds that both have a finite score for.
         missing: seeds that only one of them has, or that diverged in one.
+        enough: whether so many pairs can be significant in their family at all.
         difference: the mean of the paired differences, with a bootstrap interval over the pairs.
         p: of the exact sign-flip test; `p_wilcoxon` beside it; `p_variance` of Levene's test.
         adjusted: p after Holm's correction over its family.
@@ -78,6 +79,7 @@ class Comparison:
     metric: str
     pairs: int
     missing: tuple[str, ...]
+    enough: bool
     difference: Interval
     p: float
     p_wilcoxon: float

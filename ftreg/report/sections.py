@@ -17,7 +17,7 @@ from ftreg.report.strips import interval, reach
 from ftreg.report.verdict import bracket, counted, points, probability, significant, title
 from ftreg.used import from_result
 
-BADGES = {"better": "▲ better", "worse": "▼ worse", "open": "○ not told apart"}
+BADGES = {"better": "▲ better", "worse": "▼ worse", "open": "○ not told apart", "few": "◌ too few pairs"}
 SCREEN = 120
 """Pixels of the page to an inch of a figure."""
 CAPTIONS = {
@@ -33,9 +33,9 @@ CAPTIONS = {
 
 
 def outcome(comparison: Comparison, alpha: float) -> str:
-    """`better`, `worse` or `open`: by the corrected p and the sign of the difference."""
+    """`better` or `worse` by the corrected p and the sign; else `few`, if n could give neither, or `open`."""
     if not significant(comparison, alpha) or comparison.difference.estimate == 0:
-        return "open"
+        return "open" if comparison.enough else "few"
     return "better" if comparison.difference.estimate > 0 else "worse"
 
 
@@ -68,8 +68,10 @@ def _headline(one: Comparison, found: list[str]) -> str:
     tasks = counted(len(found), "task")
     counts = [f"{word} on {found.count(word)}" for word in ("better", "worse") if word in found]
     if not counts:
-        return f"Not told apart from {one.baseline} on {f'any of {tasks}' if len(found) > 1 else 'the task'}."
-    rest = f", not told apart on {found.count('open')}" if "open" in found else ""
+        told = "Too few pairs to tell it apart from" if set(found) == {"few"} else "Not told apart from"
+        return f"{told} {one.baseline} on {f'any of {tasks}' if len(found) > 1 else 'the task'}."
+    undecided = found.count("open") + found.count("few")
+    rest = f", not told apart on {undecided}" if undecided else ""
     return f"{' and '.join(counts).capitalize()} of {tasks}{rest}."
 
 

@@ -88,8 +88,8 @@ def sentence(
             verb, gap = "is worse than", Interval(-gap.estimate, -gap.high, -gap.low)
         by = f"by {points(gap.estimate)} points {bracket(gap)}"
         return f"{one.method} {verb} {one.baseline} on {title(one.task)} {by}, {test}.{aside}"
-    shown = f"No difference shown between {what}: {points(gap.estimate)} points {bracket(gap)}, {test}"
-    return f"{shown}{_enough(one.pairs, effect, needed)}.{aside}"
+    told = f"No difference shown between {what}" if one.enough else f"Too few pairs to tell {what} apart"
+    return f"{told}: {points(gap.estimate)} points {bracket(gap)}, {test}{_enough(one.pairs, effect, needed)}.{aside}"
 
 
 def _enough(pairs: int, effect: float, needed: int | None) -> str:

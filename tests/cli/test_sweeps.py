@@ -10,7 +10,7 @@ import pytest
 import yaml
 from wandb.wandb_agent import Agent
 
-from ftreg.cli import Plan, build
+from ftreg.plan import Plan, build
 from tests.cli.offline import config, described, history, offline
 from tests.cli.runs import ROOT, SHORT, result
 

@@ -79,6 +79,7 @@ def _comparison(task: str, method: str, difference: float, p: float) -> Comparis
         metric="accuracy",
         pairs=5,
         missing=("0-0-0",),
+        enough=True,
         difference=Interval(difference, difference - 0.01, difference + 0.01),
         p=p,
         p_wilcoxon=p,

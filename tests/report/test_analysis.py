@@ -198,6 +198,9 @@ def test_verdicts() -> None:
     assert s.verdict.startswith("No difference shown between s and plain on RTE: 0.0 points [−1.")
     assert "pairs would be needed to show 1 point with power 0.8." in s.verdict
     assert (b.epsilon, w.epsilon) == (pytest.approx(0, abs=0.05), 1)
+    assert (s.enough, s.verdict[:19]) == (True, "No difference shown")
+    b = of(analyse(Found([run for run in found.runs if run.seed in "01234"])), "b")
+    assert (b.enough, b.verdict[:53]) == (False, "Too few pairs to tell b and plain on RTE apart: 5.4 p")
 
 
 def test_items_are_those_of_the_predictions(tmp_path: Path) -> None:

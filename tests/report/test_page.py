@@ -101,6 +101,11 @@ def test_outcomes() -> None:
     found = " ".join(read(example()).shown.split())
     assert "Better on 1 of 2 tasks, not told apart on 1." in found
     assert "Not told apart from plain on the task." in found
+    report = example()
+    few = tuple(replace(one, enough=False, adjusted=1.0) for one in report.comparisons)
+    found = " ".join(read(replace(report, comparisons=few)).shown.split())
+    assert "Too few pairs to tell it apart from plain on any of 2 tasks." in found
+    assert found.count("◌ too few pairs") == 2 * len(few)
 
 
 def test_settings_come_from_the_records() -> None:

@@ -1,0 +1,174 @@
+"""The command line of a run, parsed and checked, with its data, its identity and the stage that it starts from.
+
+Parsed ─┬─ Plan  a fit that is not run: a stage of TwoStage, a cell of a grid
+        └─ Cli   runs its subcommand (`ftreg.cli`)
+"""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+import ftreg.methods as _methods  # noqa: F401  an imported method is found by its bare name
+from ftreg import resume, stages
+from ftreg.backbone import backbone_path
+from ftreg.complaints import Parser
+from ftreg.config import SaveConfig, Seeds, known_callbacks, methods_of
+from ftreg.errors import UsageError
+from ftreg.finetuner import FineTuner
+from ftreg.identity import folder_content, identity
+from ftreg.names import Names
+from ftreg.regularizer import check_claims
+from ftreg.structure import subclasses
+from glue_tasks.data import GlueDataModule
+from glue_tasks.overlap import check_overlap
+
+DEFAULTS = {
+    "max_epochs": 20,
+    "num_sanity_val_steps": 0,
+    "check_val_every_n_epoch": None,
+    "log_every_n_steps": 10,
+    "enable_model_summary": False,
+    "logger": {"class_path": "ftreg.loggers.CSVLogger"},
+}
+
+
+class Parsed(LightningCLI):
+    """One subcommand, of fit, validate, test and predict."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The seeds and what follows from other options."""
+        parser.add_class_arguments(Seeds, "seeds")
+        parser.link_arguments("seeds.init", "model.init_seed")
+        parser.link_arguments("seeds.order", "data.order_seed")
+        parser.link_arguments("seeds.split", "data.split_seed")
+        parser.link_arguments("model.backbone", "data.tokenizer", compute_fn=backbone_path)
+        parser.link_arguments("data.labels", "model.labels", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Names first, then types and values, then what a checkpoint has to say about them."""
+        self.arguments = arguments = list(args)
+        known = [name for name in self._parser(arguments[0])._option_string_actions if name.startswith("--")]
+        names = Names([name[2:] for name in known], known_callbacks(), [cls.__name__ for cls in subclasses()])
+        names.check(arguments[1:])
+        self.config = parser.parse_args(arguments)
+        options = self.config[arguments[0]]
+        if arguments[0] == "fit":
+            # Before a stage is trained for them.
+            methods = methods_of(options.trainer.callbacks)
+            check_claims(methods)
+            options.data.evaluate &= all(method.supervised for method in methods)
+        if options.ckpt_path in ("best", "last"):
+            if options.trainer.default_root_dir is None:
+                raise UsageError(f"ckpt_path {options.ckpt_path}: of which run? Give trainer.default_root_dir")
+            folder = Path(options.trainer.default_root_dir).expanduser() / "checkpoints"
+            options.ckpt_path = str(folder / f"{options.ckpt_path}.ckpt")
+        path = options.ckpt_path
+        if path and path != "hpc":
+            earlier = resume.read(path)
+            if arguments[0] == "fit":
+                self._earlier = (path, earlier)
+            elif adopted := resume.adopt(path, earlier, self._plain(arguments[0]), names.given):
+                self.config = parser.parse_args([*arguments, *adopted, f"--ckpt_path={path}"])
+
+    def _parse_ckpt_path(self) -> None:
+        """Done above: the stock one overrides the command line."""
+
+    _earlier: tuple[str, dict[str, Any]] | None = None
+
+    @cached_property
+    def stage(self) -> "Plan | None":
+        """The stage that this fit starts from, if TwoStage has any."""
+        plain = self._plain()
+        two_stage = stages.options(plain) if self.subcommand == "fit" else None
+        if two_stage is None:
+            return None
+        try:
+            return build(["fit", *stages.arguments(two_stage, plain)], Plan)
+        except UsageError as error:
+            raise UsageError(f"TwoStage.stages: {error}") from error
+
+    def before_fit(self) -> None:
+        """Refuse what would make the record wrong."""
+        options = self.config.fit.trainer
+        for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+            if repr(options[name]) not in ("None", "1.0"):  # the integer 1 is one batch
+                raise UsageError(f"trainer.{name}: runs are recorded whole; for fewer rows, set data.train_subset")
+        if options.enable_checkpointing is False:
+            raise UsageError("trainer.enable_checkpointing=false: the record needs the best weights; leave it out")
+        if options.max_epochs == -1 and options.max_steps == -1:
+            raise UsageError("training has no end; set trainer.max_epochs or trainer.max_steps")
+        if self._earlier is not None:
+            resume.check_same_run(*self._earlier, self.datamodule.task.name, self._plain())
+
+    def identity(self) -> str:
+        """Of the run, with what paths and stages stand for."""
+        config = self._plain()
+        contents = {"data": ",".join(self.datamodule.fingerprints.values())}
+        backbone = backbone_path(config["model"]["backbone"])
+        if os.path.isdir(backbone):
+            contents["backbone"] = folder_content(backbone)
+        if self.stage is not None:
+            contents["stages"] = self.stage.identity()
+        return identity(config, contents)
+
+    def data(self) -> GlueDataModule:
+        """The run's data, apart from the trainer."""
+        config = self._plain()
+        parser = Parser()
+        parser.add_class_arguments(GlueDataModule, "data")
+        linked = {"tokenizer": backbone_path(config["model"]["backbone"]), "split_seed": config["seeds"]["split"]}
+        options = config["data"] | linked
+        made: GlueDataModule = parser.instantiate_classes(parser.parse_object({"data": options})).data
+        return made
+
+    def _plain(self, subcommand: str | None = None) -> dict[str, Any]:
+        """The resolved configuration as plain values, without what is linked."""
+        name = subcommand or str(self.subcommand)
+        text = self._parser(name).dump(self.config[name], skip_none=False)
+        return dict(yaml.safe_load(text))
+
+
+class Plan(Parsed):
+    """A fit that is not run."""
+
+    def instantiate_classes(self) -> None:
+        """The data alone."""
+        self.datamodule = self.data()
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Not here."""
+
+
+def refuse_overlap(target: GlueDataModule, stage: Plan | None) -> None:
+    """Refuse rows that the target is evaluated on, in the stage and in those before it."""
+    while stage is not None:
+        found = check_overlap(target, stage.datamodule)
+        if found is not None:
+            raise UsageError(
+                f"TwoStage: stage {stage.datamodule.task.name} has {found}; "
+                "give the stage other rows, or set overlap=allow and say so where you report"
+            )
+        stage = stage.stage
+
+
+T = TypeVar("T", bound=Parsed)
+
+
+def build(arguments: Sequence[str], kind: type[T]) -> T:
+    """Read a command line as one of the kinds here, or as `ftreg.cli.Cli`, which runs it."""
+    return kind(
+        FineTuner,
+        GlueDataModule,
+        save_config_callback=SaveConfig,
+        trainer_defaults=DEFAULTS,
+        seed_everything_default=False,
+        parser_class=Parser,
+        args=list(arguments),
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+    )

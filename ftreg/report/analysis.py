@@ -13,7 +13,7 @@ from ftreg.report.components import variance_components
 from ftreg.report.expected import expected_maximum_unbiased
 from ftreg.report.found import Found
 from ftreg.report.inputs import inside
-from ftreg.report.model import Arm, Comparison, Report, Run
+from ftreg.report.model import MATCHED, Arm, Comparison, Report, Run
 from ftreg.report.reading import by_seed
 from ftreg.report.statistics import Interval, glue_average, summary
 from ftreg.report.verdict import counted, title
@@ -59,7 +59,8 @@ def analyse(
     rest = [
         one
         for task, method in arms
-        if method != baseline and (one := Declared(task, method, baseline)) not in family and (task, baseline) in arms
+        for other in (baseline, f"{MATCHED}{method}")
+        if method != other and (task, other) in arms and (one := Declared(task, method, other)) not in family
     ]
     declared, of_declared = _told_once(compare(family, arms, True, alpha, effect))
     further, of_further = _told_once(compare(rest, arms, False, alpha, effect))

@@ -6,6 +6,9 @@ from typing import Any
 
 from ftreg.report.statistics import Interval, Summary
 
+MATCHED = "plain@"
+"""Before a method's name: plain at that method's compute."""
+
 
 @dataclass(frozen=True)
 class Run:

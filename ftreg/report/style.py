@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ftreg.report.model import Arm, Comparison, Report, Run
+from ftreg.report.model import MATCHED, Arm, Comparison, Report, Run
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, YELLOW = "#E69F00", "#56B4E9", "#F0E442"
@@ -17,8 +17,6 @@ BASELINE = "#595959"
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 """Of the methods, in turn. Yellow is too pale on white for a dot."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
-MATCHED = "plain@"
-"""Before a method's name: the baseline at that method's compute."""
 POINTS = 100
 """Of a score of 1: figures show what the tables do."""
 

@@ -160,6 +160,16 @@ def test_family_of_a_grid(tmp_path: Path) -> None:
     assert "dev, best checkpoint, protocol holdout" in notes
 
 
+def test_a_matched_arm_is_a_baseline_of_its_method() -> None:
+    found = Found([r for m in ("plain", "mixout", "smart", "plain@smart") for r in runs("rte", m, [0.6, 0.7])])
+    assert [(c.method, c.baseline, c.primary) for c in analyse(found, primary=["smart"]).comparisons] == [
+        ("smart", "plain", True),
+        ("mixout", "plain", False),
+        ("smart", "plain@smart", False),
+        ("plain@smart", "plain", False),
+    ]
+
+
 def test_family_of_the_command_line() -> None:
     found = Found([r for m in ("plain", "a", "b") for t in ("rte", "mrpc") for r in runs(t, m, [0.6, 0.7])])
     report = analyse(found, primary=["a"])

@@ -1,6 +1,7 @@
 """`ftreg` on the command line: what needs no torch is answered at once, the rest is imported when needed."""
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -38,6 +39,9 @@ for example:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code, 2 for a mistake in the input."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ε is no reason to end
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP)
         return 0

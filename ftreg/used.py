@@ -65,7 +65,7 @@ def read(path: Path) -> tuple[list[Fit], bool]:
     report = (path / REPORT).is_file()
     if not runs and not report:
         raise UsageError(f"{path}: no {RESULT} in or below it; of a run that has not ended, give its {CONFIG}")
-    return [_run(run) for run in runs], report
+    return [from_folder(run) for run in runs], report
 
 
 def from_config(
@@ -132,7 +132,7 @@ def from_result(result: Mapping[str, Any], where: str) -> Fit:
     )
 
 
-def _run(folder: Path) -> Fit:
+def from_folder(folder: Path) -> Fit:
     """Of a run's configuration, which alone has its loggers, with the start that its record tells of."""
     record, config = folder / RESULT, folder / CONFIG
     fit = from_result(_load(record), str(record))
@@ -144,7 +144,7 @@ def _start(options: Mapping[str, Any], where: str, seen: frozenset[Path]) -> Fit
     stages = listed(options.get("stages"))
     if not stages:
         run = Path(str(options.get("checkpoint"))).expanduser().parent.parent
-        return _run(run) if (run / RESULT).is_file() else None
+        return from_folder(run) if (run / RESULT).is_file() else None
     *before, own = stages
     if isinstance(own, str):
         path = Path(own).expanduser()

@@ -104,7 +104,7 @@ def test_how_many_pairs_a_family_takes():
     (sentence,) = warnings(5, 0.05, 20)
     assert sentence == (
         "With 5 pairs the smallest possible p is 0.062, above the 0.0025 that it takes in a family of 20 comparisons "
-        "at level 0.05: nothing here can be significant; use 10 pairs or more."
+        "at level 0.05: no difference can be significant; use 10 pairs or more."
     )
     assert "With 1 pair the" in warnings(1)[0]
     assert "m is 0" in refusal(lambda: needed_pairs(0.05, 0))

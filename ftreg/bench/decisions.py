@@ -8,12 +8,10 @@ from typing import Any
 
 from ftreg.bench.cells import Arm, Cell
 from ftreg.bench.grid import PLAIN, Grid
-from ftreg.bench.state import load, store
+from ftreg.bench.state import diverged, load, store
 from ftreg.errors import UsageError
 
 TUNED, MATCHED = "tuned.json", "matched.json"
-DIVERGED = "training diverged"
-"""How the error of a diverged run begins: a setting that does so is out, whereas other failures want mending."""
 
 
 def tuned(grid: Grid, cells: list[Cell], runs: Path, keep: bool = True) -> dict[Arm, int]:
@@ -34,8 +32,8 @@ def tuned(grid: Grid, cells: list[Cell], runs: Path, keep: bool = True) -> dict[
     waiting = set()
     for cell in cells:
         arm, folder = (cell.task, cell.method), cell.folder(runs)
-        result, error = load(folder / "result.json"), load(folder / "error.json")
-        if not result and not error.get("line", "").startswith(DIVERGED):
+        result = load(folder / "result.json")
+        if not result and not diverged(load(folder / "error.json")):
             waiting.add(arm)
             continue
         # The reported metric is the task's first; its value on dev is not looked at.

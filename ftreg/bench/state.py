@@ -7,6 +7,7 @@ and what `ftreg fit` leaves.
 import fcntl
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -78,6 +79,11 @@ def read(folder: Path, held: bool = False) -> State:
     if error:
         return State(Status.FAILED, error["line"])
     return State(Status.CUT_OFF if (folder / LAST).is_file() else Status.WAITING)
+
+
+def diverged(error: Mapping[str, Any]) -> bool:
+    """Whether a run's `error.json` says that its loss was no longer finite: an outcome, where others want mending."""
+    return str(error.get("line", "")).startswith("training diverged")
 
 
 def score(result: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """From runs to a report: summaries of the arms, the comparisons, averages over tasks, and variance components."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -59,7 +59,7 @@ def analyse(
     rest = [
         one
         for task, method in arms
-        for other in (baseline, f"{MATCHED}{method}")
+        for other in dict.fromkeys((baseline, f"{MATCHED}{method}"))
         if method != other and (task, other) in arms and (one := Declared(task, method, other)) not in family
     ]
     declared, of_declared = _told_once(compare(family, arms, True, alpha, effect))
@@ -142,22 +142,37 @@ def _told_once(family: list[Comparison]) -> tuple[list[Comparison], list[str]]:
 def _averages(arms: Arms, methods: Sequence[str]) -> tuple[dict[str, Interval], tuple[str, ...]]:
     """By method, over the tasks that every method has a finite score on; nothing for fewer than two tasks."""
     tasks = dict.fromkeys(task for task, _ in arms)
-    scores = {key: [mean for run in arm.runs if math.isfinite(mean := _mean(run))] for key, arm in arms.items()}
+    metrics = {task: _shared([arm for arm in arms.values() if arm.task == task]) for task in tasks}
+    scores = {
+        key: [mean for run in arm.runs if math.isfinite(mean := _mean(run, metrics[arm.task]))]
+        for key, arm in arms.items()
+    }
     shared = tuple(task for task in tasks if all(scores.get((task, method)) for method in methods))
     if len(shared) < 2:
         return {}, ()
     return {method: glue_average({task: scores[task, method] for task in shared}) for method in methods}, shared
 
 
-def _mean(run: Run) -> float:
-    """The mean of a run's metrics, over the sets that it is scored on: MNLI has two; the score itself if it is all."""
-    values = [
-        value
+def _metrics(run: Run) -> dict[tuple[str, str], float]:
+    """By set and metric, of the sets that a run is scored on: MNLI has two."""
+    return {
+        (split, metric): value
         for split, by_checkpoint in run.scores.items()
         if split != SELECTION or len(run.scores) == 1
-        for value in by_checkpoint.get(run.checkpoint, {}).values()
-    ]
-    return float(np.mean(values)) if values else run.score
+        for metric, value in by_checkpoint.get(run.checkpoint, {}).items()
+    }
+
+
+def _shared(arms: Iterable[Arm]) -> set[tuple[str, str]]:
+    """Sets and metrics that all runs with a score have: a mean over others would compare different things."""
+    found = [_metrics(run).keys() for arm in arms for run in arm.runs if math.isfinite(run.score)]
+    return set.intersection(*map(set, found)) if found else set()
+
+
+def _mean(run: Run, metrics: Collection[tuple[str, str]]) -> float:
+    """The mean of a run's metrics; its score where there are none."""
+    values = [value for name, value in _metrics(run).items() if name in metrics]
+    return float(np.mean(values)) if values and math.isfinite(run.score) else run.score
 
 
 def _variances(arms: Arms) -> Iterator[tuple[tuple[str, str], dict[str, float]]]:
@@ -225,4 +240,5 @@ def _average_notes(averaged: Sequence[str], arms: Arms) -> Iterator[str]:
     if averaged:
         left = [title(task) for task in dict.fromkeys(task for task, _ in arms) if task not in averaged]
         also = f"; not in it, since some method has no score there: {', '.join(left)}" if left else ""
-        yield f"Averages are over {', '.join(map(title, averaged))}, of each the mean of its metrics{also}"
+        of = f"{', '.join(map(title, averaged))}, of each the mean of the metrics that all its runs have"
+        yield f"Averages are over {of}{also}"

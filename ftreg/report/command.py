@@ -99,8 +99,8 @@ def _run(options: argparse.Namespace) -> int:
     from ftreg.report.page import write
 
     out = options.out.expanduser()
+    drawn = draw(report, out)  # first: it needs an extra, and without that nothing should be written
     files = tables.write(report, out)
-    drawn = draw(report, out)
     shown = write(report, out, drawn)
     print(_text(report))
     figures = [path for png in drawn.values() for path in (png, png.with_suffix(".pdf"))]

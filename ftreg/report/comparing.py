@@ -51,7 +51,8 @@ def compare(family: Sequence[Declared], arms: Arms, primary: bool, alpha: float,
         if made is not None:
             made = replace(made, adjusted=p if made.pairs else np.nan)
             both = arms[one.task, one.method], arms[one.task, one.baseline]
-            found.append(_judged(made, *both, len(family), alpha, effect))
+            others = sum(p <= alpha for other, p in zip(raw, adjusted.values(), strict=True) if other != one)
+            found.append(_judged(made, *both, len(family), others, alpha, effect))
     return found
 
 
@@ -102,15 +103,17 @@ def _compare(one: Declared, arms: Arms, primary: bool) -> Comparison | None:
     )
 
 
-def _judged(made: Comparison, method: Arm, baseline: Arm, m: int, alpha: float, effect: float) -> Comparison:
-    """With what depends on the size m of its family: whether it can be significant, ε_min, warnings and verdict."""
+def _judged(
+    made: Comparison, method: Arm, baseline: Arm, m: int, others: int, alpha: float, effect: float
+) -> Comparison:
+    """With what depends on its family, of m comparisons with `others` significant ones: ε_min, warnings and verdict."""
     both = finite_scores(method), finite_scores(baseline)
     epsilon = aso(*both, alpha=alpha, comparisons=m) if min(map(len, both)) > 1 else np.nan
     made = replace(
         made,
-        enough=made.pairs >= needed_pairs(alpha, m),
+        enough=made.pairs >= needed_pairs(alpha, m - others),
         epsilon=epsilon,
-        warnings=tuple(_warnings(made, method, baseline, m, alpha)),
+        warnings=tuple(_warnings(made, method, baseline, m, others, alpha)),
     )
     needed = None
     if made.pairs > 1 and not significant(made, alpha):
@@ -120,10 +123,10 @@ def _judged(made: Comparison, method: Arm, baseline: Arm, m: int, alpha: float, 
     return replace(made, verdict=sentence(made, alpha, effect, needed, diverged))
 
 
-def _warnings(made: Comparison, method: Arm, baseline: Arm, m: int, alpha: float) -> Iterator[str]:
+def _warnings(made: Comparison, method: Arm, baseline: Arm, m: int, others: int, alpha: float) -> Iterator[str]:
     pairs, _ = paired(method, baseline)
     if pairs:
-        yield from warnings(len(pairs), alpha, m)
+        yield from warnings(len(pairs), alpha, m, others)
     for arm, other in ((method, baseline), (baseline, method)):
         lost = {run.seed for run in arm.runs if not np.isfinite(run.score)}
         alone = {run.seed for run in arm.runs} - {run.seed for run in other.runs} - lost

@@ -1,18 +1,22 @@
 """Runs from CSV files of other programs: a line for each score, or for each point of a learning curve."""
 
 import csv
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftreg.errors import UsageError
+from ftreg.names import unknown
 from ftreg.report.found import CHECKPOINTS, Choice, Found
 from ftreg.report.model import Run
 
 NEEDED = ("task", "method", "seed", "score")
 MORE = ("metric", "checkpoint", "majority", "step")
 UNDEFINED = ("", "na", "n/a", "none", "null", "nan", "-nan")
+UNNAMED = "score"
+"""The metric of a file that does not name any."""
 SPLIT = "reported"
 """Under which a run's scores are kept: what split they are of is not said."""
 
@@ -41,8 +45,13 @@ def read(paths: Sequence[Path], choice: Choice, found: Found) -> None:
     """
     lines: dict[Key, _Lines] = {}
     curves: dict[Key, dict[str, list[tuple[int, float]]]] = {}
+    headers: set[str] = set()
     for path in paths:
-        _read(path, choice, lines, curves, found)
+        _read(path, choice, lines, curves, found, headers)
+    absent = [(name, column) for name, column in choice.columns.items() if column not in headers]
+    if absent:
+        name, column = absent[0]
+        raise UsageError(f"--columns {name}={column}: {unknown('no column', column, sorted(headers))}")
     first: dict[str, str] = {}
     for (task, *_), of_run in lines.items():
         for scores in of_run.scores.values():
@@ -66,7 +75,7 @@ def read(paths: Sequence[Path], choice: Choice, found: Found) -> None:
                 scores={SPLIT: of_run.scores},
                 majority=majority,
                 failed=None if majority is None else not score > majority,
-                curve=tuple(sorted(points.get(metric, next(iter(points.values()), [])))),
+                curve=tuple(sorted(points.get(metric, points.get(UNNAMED, [])))),
                 place=of_run.place,
             )
         )
@@ -83,18 +92,20 @@ def _read(
     lines: dict[Key, _Lines],
     curves: dict[Key, dict[str, list[tuple[int, float]]]],
     found: Found,
+    headers: set[str],
 ) -> None:
-    rows = list(_rows(path, choice))
+    rows = list(_rows(path, choice, headers))
     # Published scores are in points as often as not.
     largest = max((abs(value) for _, row in rows if math.isfinite(value := _number(row["score"]))), default=0.0)
     if largest > 100:
         raise UsageError(f"{path}: a score is {largest:g}; give scores up to 1, or in points up to 100")
     unit = 100 if largest > 1 else 1
     if unit == 100:
+        _one_unit(path, rows)
         found.notes.append(f"{path}: its scores are read as points, of 100")
     for place, row in rows:
         key = row["task"], row["method"], row["seed"]
-        metric, value = row.get("metric") or "score", _number(row["score"]) / unit
+        metric, value = row.get("metric") or UNNAMED, _number(row["score"]) / unit
         if "step" in row:
             step = _number(row["step"])
             if not step.is_integer():
@@ -109,16 +120,34 @@ def _read(
                 f"that starts at {of_run.place}; leave one out"
             )
         scores[metric] = value
-        if row.get("majority"):
-            of_run.majority[metric] = _number(row["majority"]) / unit
+        majority = _number(row.get("majority", ""))
+        if majority > 1 if unit == 1 else 0 < majority <= 1:
+            raise UsageError(f"{place}: majority is {majority:g}, and scores are up to {unit}; give both in one unit")
+        if math.isfinite(majority):
+            of_run.majority[metric] = majority / unit
 
 
-def _rows(path: Path, choice: Choice) -> Iterator[tuple[str, dict[str, str]]]:
+def _one_unit(path: Path, rows: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+    """Refuse a metric whose scores look like fractions among scores that are points."""
+    largest: dict[str, float] = {}
+    for _, row in rows:
+        name, value = f"{row['task']}'s {row.get('metric') or UNNAMED}", abs(_number(row["score"]))
+        if "step" not in row and math.isfinite(value):
+            largest[name] = max(value, largest.get(name, 0.0))
+    small = next((name for name, value in largest.items() if 0 < value <= 1), None)
+    if small is not None:
+        raise UsageError(f"{path}: {small} is 1 or less in every line, and other scores are points; give one unit")
+
+
+def _rows(path: Path, choice: Choice, headers: set[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """(`file:line`, the values of known columns) of each line, checked."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            head = file.readline()
+            delimiter = max(",;\t", key=head.count)
+            reader = csv.reader(itertools.chain([head], file), delimiter=delimiter, strict=True)
             header = [name.strip() for name in next(reader, [])]
+            headers.update(header)
             columns = _columns(path, header, choice.columns)
             for values in reader:
                 place = f"{path}:{reader.line_num}"
@@ -153,6 +182,8 @@ def _check(place: str, row: Mapping[str, str]) -> None:
     for name in ("task", "method", "seed"):
         if not row[name]:
             raise UsageError(f"{place}: {name} is empty; mend the line")
+        if not row[name].isprintable():
+            raise UsageError(f"{place}: {name} is {row[name]!r}, with what cannot be printed; mend the line")
     for name in ("score", "majority", "step"):
         try:
             _number(row.get(name, ""))
@@ -169,6 +200,8 @@ def _number(text: str) -> float:
 def _checkpoint(of_run: _Lines, choice: Choice) -> tuple[str, bool]:
     """The checkpoint that is reported, and whether it was chosen here between two."""
     has = list(of_run.scores)
+    if "" in has and len(has) > 1:
+        raise UsageError(f"{of_run.place}: some lines of this run name their checkpoint and others do not; name all")
     if choice.checkpoint in has:
         return choice.checkpoint, False
     if choice.checkpoint and has != [""]:

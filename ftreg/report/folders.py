@@ -3,11 +3,12 @@
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ftreg.bench.grid import Seed
+from ftreg.bench.state import diverged
 from ftreg.errors import UsageError
 from ftreg.report.found import Choice, Found
 from ftreg.report.model import Run
@@ -31,6 +32,7 @@ def read(path: Path, choice: Choice, found: Found) -> None:
     """
     left: dict[str, int] = {}
     grids: dict[Path, Mapping[str, Any]] = {}
+    lost: list[Path] = []
     for folder in _folders(path):
         root = _grid(folder)
         what = _outside(folder, root)
@@ -46,13 +48,45 @@ def read(path: Path, choice: Choice, found: Found) -> None:
                 left[what] = left.get(what, 0) + 1
             else:
                 found.runs.append(run)
+        elif (folder / ERROR).is_file() and diverged(load(folder / ERROR)):
+            lost.append(folder)
         else:
             state = "failed" if (folder / ERROR).is_file() else "not finished"
-            name = "/".join(folder.parts[-3:]) if _laid_out(folder, root) else str(folder)
-            found.missing.setdefault(state, []).append(name)
+            _miss(found, state, "/".join(folder.parts[-3:]) if _laid_out(folder, root) else str(folder))
+    for folder in lost:
+        _diverged(folder, found)
     for root, grid in grids.items():
         _declared(root, grid, found)
     found.notes += [f"Left out below {path}: {counted(number, 'run')} {what}" for what, number in left.items()]
+
+
+def _diverged(folder: Path, found: Found) -> None:
+    """A run that was stopped because its loss was no longer finite: it is one of its arm's, without a score."""
+    task, method, seed = folder.resolve().parts[-3:]
+    other = next((run for run in found.runs if run.task == task and run.record), None)
+    if other is None:
+        _miss(found, "diverged, on a task that no run has a score of,", f"{task}/{method}/{seed}")
+        return
+    found.runs.append(
+        Run(
+            task,
+            method,
+            seed,
+            metric=other.metric,
+            checkpoint=other.checkpoint,
+            score=math.nan,
+            majority=other.majority,
+            failed=True,
+            curve=_curve(folder / "metrics.csv", other.record["reported"]["split"], other.metric),
+            place=str(folder),
+        )
+    )
+
+
+def _miss(found: Found, state: str, name: str) -> None:
+    names = found.missing.setdefault(state, [])
+    if name not in names:
+        names.append(name)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -120,9 +154,10 @@ def _run(folder: Path, root: Path | None, choice: Choice) -> Run | None:
         has = [reported["metric"], *(m for m in scores[split][checkpoint] if m != reported["metric"])]
         metric = choice.metric(has)
         majority = record["majority"][split][metric]
-        named = _laid_out(folder, root) or (place.parents[1].name == record["task"] and place.name == seed)
+        above = place.parent.parent.name
+        named = _laid_out(folder, root) or (above == record["task"] and place.name == seed)
         return Run(
-            task=place.parents[1].name if named else record["task"],
+            task=above if named else record["task"],
             method=place.parent.name if named else _describe(record["methods"]),
             seed=place.name if named else seed,
             metric=metric,
@@ -131,14 +166,24 @@ def _run(folder: Path, root: Path | None, choice: Choice) -> Run | None:
             scores=scores,
             # A correlation is undefined for the majority classifier: no better than that is 0 or less.
             majority=0.0 if majority is None else float(majority),
-            failed=bool(record["failed"]),
+            failed=_failed(record, scores[split], metric),
             cost=dict(record["cost"]),
-            curve=tuple(_curve(folder / "metrics.csv", split)),
+            curve=_curve(folder / "metrics.csv", split, metric),
             place=str(folder),
             record=record,
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except UsageError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(f"{path}: not the record of a run ({error} is missing or malformed); run it again") from None
+
+
+def _failed(record: Mapping[str, Any], scores: Mapping[str, Mapping[str, float]], metric: str) -> bool:
+    """Whether the last checkpoint is no better than the majority; the record says so of the reported metric alone."""
+    reported = record["reported"]
+    if metric == reported["metric"]:
+        return bool(record["failed"])
+    return not scores["last"][metric] > (record["majority"][reported["split"]][metric] or 0.0)
 
 
 def _begun(folder: Path) -> bool:
@@ -156,21 +201,27 @@ def _describe(methods: list[dict[str, Any]]) -> str:
     return describe(methods)
 
 
-def _curve(path: Path, split: str) -> Iterator[tuple[int, float]]:
+def _curve(path: Path, split: str, metric: str) -> tuple[tuple[int, float], ...]:
     """(step, score) of the split that was watched: the selection split if there is one."""
     if not path.is_file():
-        return
-    with open(path, encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        column = next((f"{s}/score" for s in ("selection", split) if f"{s}/score" in (reader.fieldnames or ())), None)
-        for row in reader:
-            text = row.get(column) if column else None
-            if not text:
-                continue
-            try:
-                yield int(row["step"]), float(text)
-            except (TypeError, ValueError):
-                raise UsageError(f"{path}:{reader.line_num}: step {row['step']!r}, {column} {text!r}") from None
+        return ()
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: not the CSV file that ftreg writes ({error}); take it away") from None
+    columns = [f"{watched}/{metric}" for watched in ("selection", split)]
+    column = next((column for column in columns if any(row.get(column) for row in rows)), None)
+    points: dict[int, float] = {}
+    for number, row in enumerate(rows, start=2):
+        text = row.get(column) if column else None
+        if not text:
+            continue
+        try:
+            points[int(row["step"])] = float(text)  # again, where a run was killed after its last checkpoint
+        except (TypeError, ValueError, KeyError):
+            raise UsageError(f"{path}:{number}: step {row.get('step')!r}, {column} {text!r}") from None
+    return tuple(points.items())
 
 
 def _declared(root: Path, grid: Mapping[str, Any], found: Found) -> None:

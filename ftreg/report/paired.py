@@ -107,19 +107,24 @@ def needed_pairs(alpha: float = 0.05, m: int = 1) -> int:
     return n
 
 
-def warnings(n_pairs: int, alpha: float = 0.05, m: int = 1) -> list[str]:
-    """A sentence if n pairs are too few for any comparison of a family of m to be significant, else nothing.
+def warnings(n_pairs: int, alpha: float = 0.05, m: int = 1, others: int = 0) -> list[str]:
+    """A sentence if n pairs are too few for a comparison of a family of m to be significant, else nothing.
+
+    Args:
+        others: comparisons of the family that are significant: Holm's later steps ask for less.
 
     Raises:
         UsageError: as `needed_pairs`, or n_pairs is less than 1.
     """
-    needed = needed_pairs(alpha, m)
+    left = m - others
+    needed = needed_pairs(alpha, left)
     if count("n_pairs", n_pairs) >= needed:
         return []
     family = f"in a family of {m} comparisons" if m > 1 else "for a single comparison"
+    family += f", of which {others} {'is' if others == 1 else 'are'} significant," * (others > 0)
     return [
         f"With {n_pairs} pair{'s' * (n_pairs > 1)} the smallest possible p is {smallest_p(n_pairs):.2g}, above the "
-        f"{alpha / m:.2g} that it takes {family} at level {alpha:g}: nothing here can be significant; "
+        f"{alpha / left:.2g} that it takes {family} at level {alpha:g}: no difference can be significant; "
         f"use {needed} pairs or more."
     ]
 

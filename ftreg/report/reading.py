@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ftreg.errors import UsageError
+from ftreg.names import unknown
 from ftreg.report import files, folders
 from ftreg.report.found import Choice, Found
 from ftreg.report.model import Run
@@ -24,10 +25,10 @@ def read(paths: Sequence[Path], choice: Choice | None = None) -> Found:
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path}: no such file or folder; give a folder of runs, or a CSV file of scores")
-        if path.is_file() and path.suffix != ".json":
-            tables.append(path)
-        else:
+        if path.is_dir() or path.suffix == ".json":
             folders.read(path if path.is_dir() else path.parent, choice, found)
+        else:
+            tables.append(path)
     files.read(tables, choice, found)
     if not found.runs:
         states = ", ".join(f"{len(names)} {what}" for what, names in found.missing.items())
@@ -36,7 +37,22 @@ def read(paths: Sequence[Path], choice: Choice | None = None) -> Found:
             f"has a result.json, and scores of other programs are read from CSV files"
         )
     found.runs = _unique(found.runs)
+    _names(found.runs, choice)
     return found
+
+
+def _names(runs: Sequence[Run], choice: Choice) -> None:
+    """Refuse a task with two names, and a choice among metrics of which no run has any."""
+    tasks: dict[str, Run] = {}
+    for run in runs:
+        other = tasks.setdefault(run.task.casefold(), run)
+        if other.task != run.task:
+            raise UsageError(f"{run.place}: task {run.task} is called {other.task} in {other.place}; give it one name")
+    has = dict.fromkeys(
+        metric for run in runs for each in run.scores.values() for metrics in each.values() for metric in metrics
+    )
+    if choice.metrics and not has.keys() & {*choice.metrics}:
+        raise UsageError(unknown("--metric: no run has", choice.metrics[0], list(has)))
 
 
 def by_seed(seed: str) -> tuple[tuple[int, ...], str]:

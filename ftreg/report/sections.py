@@ -11,17 +11,17 @@ from ftreg import citation
 from ftreg.errors import UsageError
 from ftreg.report import style
 from ftreg.report.html import Html, cell, element, join, table
-from ftreg.report.model import Arm, Comparison, Report
+from ftreg.report.model import Arm, Comparison, Report, Run
 from ftreg.report.statistics import Interval
 from ftreg.report.strips import interval, reach
 from ftreg.report.verdict import bracket, counted, points, probability, significant, title
-from ftreg.used import from_result
+from ftreg.used import Fit, from_folder, from_result
 
 BADGES = {"better": "▲ better", "worse": "▼ worse", "open": "○ not told apart", "few": "◌ too few pairs"}
 SCREEN = 120
 """Pixels of the page to an inch of a figure."""
 CAPTIONS = {
-    "curves": "Scores during training: the median over seeds, with bands for the middle half and the middle 80 %. "
+    "curves": "Scores during training, on the split that it watches: the median over seeds, with bands for the middle half and the middle 80 %. "
     "A diverged evaluation counts as lower than all others.",
     "expected": "The best score to be expected of a number of runs, by the unbiased estimator.",
     "cost": "Mean score against what a run costs, as a multiple of the baseline's. Hollow: the baseline at that "
@@ -275,6 +275,14 @@ def _call(record: Mapping[str, object]) -> str:
     return " + ".join(calls) or "no method: plain fine-tuning"
 
 
+def _fit(run: Run) -> Fit:
+    """By its configuration, which has its loggers and its decay too; by its record where a method is not known here."""
+    try:
+        return from_folder(Path(run.place))
+    except UsageError:
+        return from_result(run.record, run.place)
+
+
 def references(report: Report) -> Html:
     """BibTeX of what the runs and this report use."""
     fits = {}
@@ -282,7 +290,7 @@ def references(report: Report) -> Html:
         try:
             # Seeds cite alike: one record a cell and configuration will do.
             if run.record and (key := (run.task, run.method, _call(run.record))) not in fits:
-                fits[key] = from_result(run.record, run.place)
+                fits[key] = _fit(run)
         except UsageError:
             continue
     text = citation.render(citation.cited(fits.values(), statistics=True))

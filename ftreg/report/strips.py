@@ -34,7 +34,7 @@ def seeds(report: Report) -> Html:
             "h3",
             title(task),
             " ",
-            element("small", f"{style.metric(arms[0])}, {arms[0].runs[0].checkpoint} checkpoint"),
+            element("small", style.reported(arms[0])),
         )
         found.append(element("section", heading, *rows, _axis(scale), class_="panel", data_task=task))
     return join(*found)

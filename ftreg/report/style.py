@@ -103,6 +103,12 @@ def metric(arm: Arm) -> str:
     return f"{arm.metric} × 100"
 
 
+def reported(arm: Arm) -> str:
+    """The metric, and the checkpoint where that is known."""
+    checkpoint = arm.runs[0].checkpoint
+    return f"{metric(arm)}, {checkpoint} checkpoint" if checkpoint else metric(arm)
+
+
 def rival(comparison: Comparison, report: Report) -> str:
     """The name of a comparison's row: the method, and what it is held against where that is not the baseline."""
     if comparison.baseline == report.baseline:

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -165,7 +166,7 @@ def markdown(table: Table) -> str:
     """A table of GitHub's kind."""
 
     def cell(row: int, column: int, text: str) -> str:
-        text = text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
+        text = re.sub(r"([\\|*_])", r"\\\1", text).replace("<", "&lt;")
         return f"**{text}**" if (row, column) in table.bold else text
 
     rule = ["---" if column < table.left else "---:" for column in range(len(table.header))]

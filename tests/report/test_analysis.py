@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ def test_missing_pairs_and_divergence_are_told() -> None:
     assert "Leaving 1 diverged run of plain out makes it look better" in told
     assert "1 seed of mixout without a run of plain: 7." in told
     assert "2 seeds of plain without a run of mixout: 1, 10." in told
-    assert "nothing here can be significant" in told
+    assert "no difference can be significant" in told
     assert any("1 run of 7 diverged" in note for note in report.notes)
     assert next(arm for arm in report.arms if arm.method == "plain").summary.diverged == 1
 
@@ -109,6 +110,31 @@ def test_what_holds_of_a_whole_family_is_told_once() -> None:
     report = analyse(Found([*few, *runs("rte", "freelb", [0.7], ["1"])]), primary=["mixout", "smart"])
     assert [told[:27] for told in report.warnings] == ["Of every primary comparison"]
     assert len(of(report, "freelb").warnings) == 2
+
+
+def test_a_later_step_of_holm_asks_for_fewer_pairs() -> None:
+    """Six pairs could not be the first of two comparisons to be significant, but they can be the second."""
+    plain, better = [0.6] * 12, [0.7 + 0.001 * n for n in range(12)]
+    found = [*runs("rte", "plain", plain), *runs("rte", "a", better)]
+    found += [*runs("mrpc", "plain", plain[:6]), *runs("mrpc", "a", better[:6])]
+    one = of(analyse(Found(found), primary=["a"]), "a", task="mrpc")
+    assert (one.pairs, one.enough, one.warnings) == (6, True, ())
+    assert one.adjusted == pytest.approx(2 / 2**6)
+    noisy = runs("mrpc", "a", [0.7, 0.5, 0.7, 0.5, 0.7, 0.5])
+    one = of(analyse(Found([*found[:-6], *noisy]), primary=["a"]), "a", task="mrpc")
+    assert one.enough
+    assert one.verdict.startswith("No difference shown")
+    one = of(analyse(Found([*found[:-6], *noisy[:5]]), primary=["a"]), "a", task="mrpc")
+    assert "in a family of 2 comparisons, of which 1 is significant, at level 0.05" in one.warnings[0]
+
+
+def test_averages_compare_the_same_metrics() -> None:
+    found = [*runs("rte", "plain", [0.7]), *runs("rte", "a", [0.7])]
+    for method, scores in (("plain", {"accuracy": 0.86}), ("a", {"accuracy": 0.86, "f1": 0.9})):
+        (run,) = runs("mrpc", method, [0.86])
+        found.append(replace(run, scores={"reported": {run.checkpoint: scores}}))
+    averages = analyse(Found(found)).averages
+    assert averages["a"].estimate == averages["plain"].estimate == pytest.approx(0.78)
 
 
 def test_all_runs_of_an_arm_diverged() -> None:
@@ -162,6 +188,9 @@ def test_family_of_a_grid(tmp_path: Path) -> None:
 
 def test_a_matched_arm_is_a_baseline_of_its_method() -> None:
     found = Found([r for m in ("plain", "mixout", "smart", "plain@smart") for r in runs("rte", m, [0.6, 0.7])])
+    matched = analyse(found, "plain@smart")
+    assert sum((c.method, c.baseline) == ("smart", "plain@smart") for c in matched.comparisons) == 1
+    assert "in a family of 3 comparisons" in matched.warnings[0]
     assert [(c.method, c.baseline, c.primary) for c in analyse(found, primary=["smart"]).comparisons] == [
         ("smart", "plain", True),
         ("mixout", "plain", False),

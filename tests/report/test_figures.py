@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 
 from ftreg.errors import UsageError
 from ftreg.report import style
+from ftreg.report.analysis import analyse
 from ftreg.report.figures import cost, curves, draw, expected, seeds, wins
-from ftreg.report.model import Arm, Report
+from ftreg.report.found import Found
+from ftreg.report.model import Arm, Report, Run
 from ftreg.report.swarm import offsets
 from tests.report.example import example
 
@@ -120,6 +122,18 @@ def test_cost_is_relative_to_the_baseline() -> None:
     assert cost.relative(arms, "nothing") is None
     labels = [text.get_text() for text in figure("cost", example()).legends[0].get_texts()]
     assert labels == ["plain", "Mixout", "plain@Mixout", "other"]
+
+
+def test_a_task_on_which_all_diverged_has_no_cost_panel(tmp_path: Path) -> None:
+    runs = [
+        Run(task, method, str(seed), "accuracy", "last", nan if task == "mrpc" else 0.7, cost={"seconds": 1.0})
+        for task in ("rte", "mrpc")
+        for method in ("plain", "a")
+        for seed in (0, 1)
+    ]
+    report = analyse(Found(runs))
+    assert [axes.get_title() for axes in figure("cost", report).axes] == ["RTE"]
+    assert "cost" in draw(report, tmp_path)
 
 
 def test_wins_has_epsilon_p_and_n_of_each_comparison() -> None:

@@ -86,6 +86,14 @@ def test_columns_points_and_undefined(tmp_path: Path) -> None:
         (["task,method,seed,score", 'rte,"plain,0,0.7'], ": not a CSV file"),
         (["task,method,seed,score,step", "rte,plain,0,0.7,1.5"], ":2: step is '1.5'"),
         (["task,method,seed,score,metric", "rte,plain,0,0.7,acc", "rte,plain,1,0.7,f1"], ":3: no line has acc"),
+        (["task,method,seed,score,majority", "rte,plain,0,0.7,52.7"], ":2: majority is 52.7, and scores are up to 1"),
+        (
+            ["task,method,seed,score,majority", "rte,plain,0,70,0.527"],
+            ":2: majority is 0.527, and scores are up to 100",
+        ),
+        (["task,method,seed,score", "rte,plain,0,70", "cola,plain,0,0.6"], ": cola's score is 1 or less in every line"),
+        (["task,method,seed,score", 'rte,"pl\nain",0,0.7'], ":3: method is 'pl\\nain', with what cannot be printed"),
+        (["task,method,seed,score", "RTE,plain,0,0.7", "rte,plain,0,0.7"], ":3: task rte is called RTE in "),
         ([""], ":1: no column 'task'"),
         (["task,method,seed,score"], ": no run with a score"),
     ],
@@ -95,6 +103,24 @@ def test_malformed_csv_is_one_line_with_its_place(tmp_path: Path, lines: list[st
     with pytest.raises(UsageError, match=f"^{re.escape(f'{path}{complaint}')}") as raised:
         read([path])
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_other_delimiters_and_an_unknown_majority(tmp_path: Path, delimiter: str) -> None:
+    lines = ["task,method,seed,score,majority", "stsb,plain,0,0.8,NA", "stsb,plain,1,0.8,"]
+    found = read([rows(tmp_path / "a.csv", *(line.replace(",", delimiter) for line in lines))])
+    assert [(run.score, run.majority, run.failed) for run in found.runs] == [(0.8, None, None)] * 2
+
+
+def test_what_is_in_no_file(tmp_path: Path) -> None:
+    path = rows(tmp_path / "a.csv", "task,method,seed,score,metric,checkpoint", "rte,plain,0,0.7,acc,best")
+    with pytest.raises(UsageError, match=r"^--columns score=accc: no column 'accc'"):
+        read([path], Choice(columns={"score": "accc"}))
+    with pytest.raises(UsageError, match=r"^--metric: no run has .acccc.; did you mean .acc."):
+        read([path], Choice(metrics=("acccc",)))
+    other = rows(tmp_path / "b.csv", "task,method,seed,score,metric", "rte,plain,0,0.7,acc")
+    with pytest.raises(UsageError, match="some lines of this run name their checkpoint and others do not"):
+        read([path, other])
 
 
 def test_folders_of_a_bench(tmp_path: Path) -> None:
@@ -110,7 +136,7 @@ def test_folders_of_a_bench(tmp_path: Path) -> None:
     assert [r.score for r in found.runs] == pytest.approx([0.7, math.nan, 0.6, 0.62], nan_ok=True)
     run = found.runs[0]
     assert (run.checkpoint, run.metric, run.majority, run.cost["seconds"]) == ("best", "accuracy", 0.527, 30)
-    assert run.curve == ((10, 0.55), (20, 0.65))
+    assert run.curve == ((10, 0.5), (20, 0.6))  # of its metric, not of the score that training watches
     assert run.scores["dev"]["last"] == {"accuracy": 0.5}
     assert found.primary == [("rte-1000", "mixout", "plain")]
     assert not found.missing
@@ -133,6 +159,36 @@ def test_runs_without_a_result_are_told(tmp_path: Path) -> None:
         "not finished": ["rte/mixout/2"],
         "not begun": ["rte/plain/3"],
     }
+
+
+def test_a_run_that_diverged_is_one_of_its_arm(tmp_path: Path) -> None:
+    """`ftreg bench` has no result of it: the loss was no longer finite, and the fit ended."""
+    runs = grid(tmp_path / "runs", {"plain": [0.6] * 3, "mixout": [0.7] * 3})
+    for seed in range(3):
+        (runs / "rte/mixout" / str(seed) / "result.json").unlink()
+        (runs / "rte/mixout" / str(seed) / "error.json").write_text(
+            json.dumps({"line": f"training diverged at optimizer step {seed}: the loss is nan"})
+        )
+    found = read([runs])
+    assert not found.missing
+    lost = [run for run in found.runs if run.method == "mixout"]
+    assert [(run.seed, run.metric, run.checkpoint, run.curve) for run in lost] == [
+        (seed, "accuracy", "best", ((10, 0.5), (20, 0.6))) for seed in "012"
+    ]
+    assert all(math.isnan(run.score) for run in lost)
+    with pytest.raises(UsageError, match=r"no run with a score \(3 diverged"):
+        read([runs / "rte" / "mixout"])
+
+
+def test_failure_and_curve_are_of_the_metric(tmp_path: Path) -> None:
+    folder = record(tmp_path / "mrpc" / "plain" / "0", 0.8, "mrpc")
+    content = json.loads((folder / "result.json").read_text())
+    content["scores"]["dev"] = {"last": {"accuracy": 0.7, "f1": 0.5}, "best": {"accuracy": 0.7, "f1": 0.9}}
+    content["majority"]["dev"] = {"accuracy": 0.6, "f1": 0.8}
+    (folder / "result.json").write_text(json.dumps(content))
+    (run,) = read([tmp_path], Choice(metrics=("f1",))).runs
+    assert (run.score, run.majority, run.failed, run.curve) == (0.9, 0.8, True, ())
+    assert read([tmp_path]).runs[0].failed is False
 
 
 def test_a_grid_s_runs_outside_the_folder_are_not_missing(tmp_path: Path) -> None:
@@ -166,6 +222,15 @@ def test_malformed_records(tmp_path: Path) -> None:
     (folder / "result.json").write_text(json.dumps({"task": "rte", "reported": {"split": "dev"}}))
     with pytest.raises(UsageError, match=r"result\.json: not the record of a run"):
         read([tmp_path])
+    folder = record(tmp_path / "rte" / "plain" / "1", 0.6)
+    text = (folder / "result.json").read_text()
+    (folder / "result.json").write_text(text.replace("0.527", '"n/a"'))
+    with pytest.raises(UsageError, match=r"1/result\.json: not the record of a run"):
+        read([folder])
+    (folder / "result.json").write_text(text)
+    (folder / "metrics.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match=r"metrics\.csv: not the CSV file that ftreg writes"):
+        read([folder])
     with pytest.raises(UsageError, match="no such file or folder"):
         read([tmp_path / "nothing"])
     (tmp_path / "empty").mkdir()

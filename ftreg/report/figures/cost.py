@@ -20,7 +20,10 @@ def figure(report: Report) -> Figure | None:
     """
     looks = style.looks(report)
     shown = {
-        task: found for task in style.tasks(report) if (found := relative(style.arms(report, task), report.baseline))
+        task: found
+        for task in style.tasks(report)
+        if (found := relative(style.arms(report, task), report.baseline))
+        and any(math.isfinite(arm.summary.mean) for arm in style.arms(report, task) if arm.method in found[1])
     }
     if not shown:
         return None

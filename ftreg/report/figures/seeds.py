@@ -79,7 +79,7 @@ def _panel(axes: Axes, arms: tuple[Arm, ...], looks: dict[str, style.Look], inch
             label.set_horizontalalignment("right")
             label.set_rotation_mode("anchor")
     axes.set_xlabel("method, with its number of runs")
-    axes.set_ylabel(f"{style.metric(arms[0])}, {arms[0].runs[0].checkpoint} checkpoint")
+    axes.set_ylabel(style.reported(arms[0]))
 
 
 def _box(axes: Axes, at: int, values: list[float]) -> None:

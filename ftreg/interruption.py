@@ -63,9 +63,7 @@ class Interruptions(Checkpoint):
             return  # inside an accumulation window
         self._step = trainer.global_step
         # An evaluation that is due here would be skipped by the run that goes on: it comes first.
-        every = trainer.val_check_batch
-        due = every is not None and (trainer.fit_loop.total_batch_idx + 1) % every == 0
-        if not due and self._agreed(trainer):
+        if not _evaluates(trainer) and self._agreed(trainer):
             trainer.save_checkpoint(self.path)
             self._saved = True
 
@@ -91,3 +89,13 @@ class Interruptions(Checkpoint):
             how = f"give the same options and --ckpt_path={self.path} to go on"
             print(f"ftreg: stopped by {why} after step {trainer.global_step}; {how}", file=sys.stderr, flush=True)
         raise SystemExit(STOPPED)
+
+
+def _evaluates(trainer: pl.Trainer) -> bool:
+    """Whether an evaluation follows this micro-batch: Lightning counts over the fit, or within every n-th epoch."""
+    every, epochs = trainer.val_check_batch, trainer.check_val_every_n_epoch
+    if every is None or every == float("inf"):
+        return False
+    if epochs is None:
+        return (trainer.fit_loop.total_batch_idx + 1) % every == 0
+    return (trainer.current_epoch + 1) % epochs == 0 and (trainer.fit_loop.epoch_loop.batch_idx + 1) % every == 0

@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from ftreg.bench.cells import Cell
 from ftreg.bench.grid import PLAIN, Grid
 from ftreg.bench.plans import Checked, check, difference
 from ftreg.bench.progress import Progress, estimate, spoken
-from ftreg.bench.state import LAST, State, Status, load, store
+from ftreg.bench.state import LAST, State, Status, diverged, load, store
 from ftreg.bench.state import read as read_state
 from ftreg.errors import UsageError
 from ftreg.names import unknown
@@ -40,8 +41,7 @@ class Bench:
         self.runs: Path = options.runs.expanduser()
         self.plans: dict[str, Checked] = {}
         self.jobs: dict[str, local.Job] = {}
-        self.over: set[str] = set()
-        """Names of errors that are of another configuration: that run has not failed."""
+        self.warned: set[str] = set()
 
     def run(self) -> int:
         """Everything that is known to be run; then what that decides, until nothing is left."""
@@ -55,7 +55,6 @@ class Bench:
                 return 0
             self._record()
             retry = {name for name, state in states.items() if state.status is Status.FAILED and self.options.retry}
-            retry |= self.over
             left = [
                 self.jobs[cell.name]
                 for cell in cells
@@ -87,19 +86,32 @@ class Bench:
         """All that can be known of by now, tuning first."""
         grid, keep = self.grid, not self.options.dry_run
         tuning = of.tuning(grid)
-        chosen = decisions.tuned(grid, tuning, self.runs, keep)
+        chosen = decisions.tuned(grid, tuning, self.runs, self._diverged, keep)
         named = of.named(grid, chosen)
-        self.costs = decisions.costs(grid, named, self.runs, keep)
-        budgets = {}
-        for (task, method), cost in self.costs.items():
-            plain = next((cell for cell in named if (cell.task, cell.method) == (task, PLAIN)), None)
-            if cost > 1 and plain is not None:
-                trainer = self._plan(plain).resolved["trainer"]
-                budgets[task, method] = of.budget(cost, trainer["max_epochs"], trainer["max_steps"])
+        costs = decisions.costs(grid, named, self.runs, self._diverged, keep)
+        budgets, self.matched_by_plain = {}, set[of.Arm]()
+        first = {(cell.task, cell.method): cell for cell in reversed(named)}
+        for (task, method), cost in costs.items():
+            if {(task, PLAIN), (task, method)} <= first.keys():
+                plain, own = (self._length(first[task, name]) for name in (PLAIN, method))
+                if cost > 1 or own != plain:
+                    budgets[task, method] = of.budget(cost, *own)
+                else:
+                    self.matched_by_plain.add((task, method))
         found = [*tuning, *named, *of.matched(grid, chosen, budgets)]
         self.pending = len(grid.tasks) * (len(grid.methods) if grid.tune else 0) - len(chosen)
-        self.pending += len(grid.tasks) * len(grid.match_compute) - len(self.costs)
+        self.pending += len(grid.tasks) * len(grid.match_compute) - len(costs)
         return self._only(found)
+
+    def _length(self, cell: Cell) -> tuple[int | None, int]:
+        """How long a cell trains: epochs and steps, as the trainer's options say it."""
+        trainer = self._plan(cell).resolved["trainer"]
+        return trainer["max_epochs"], trainer["max_steps"]
+
+    def _diverged(self, cell: Cell) -> bool:
+        """Whether the cell's run did, with the options that it has now."""
+        error = load(cell.folder(self.runs) / "error.json")
+        return diverged(error) and error.get("identity") in (None, self._plan(cell).identity())
 
     def _only(self, cells: list[Cell]) -> list[Cell]:
         names = {cell.name: cell for cell in cells}
@@ -117,25 +129,38 @@ class Bench:
         return self.plans[cell.name]
 
     def _check(self, cells: Iterable[Cell]) -> None:
-        """Parse the cells that are new; refuse a folder with another run in it."""
+        """Parse the cells that are new; refuse a folder with another run in it, now and whenever a bench left one."""
         for cell in sorted(cells, key=lambda cell: (cell.task, cell.seed.split)):  # those with the same data in a row
-            if cell.name in self.jobs:
-                continue
-            plan = self._plan(cell)
-            job = local.Job(cell, plan.identity(), plan.stage_folder)
-            folder = cell.folder(self.runs)
+            plan, folder = self._plan(cell), cell.folder(self.runs)
+            if cell.name not in self.jobs:
+                if cell.setting is not None and "selection" not in plan.datamodule.evaluation_splits:
+                    raise UsageError(f"{cell.name}: tune: there is no selection split; give protocol: holdout")
+                self._compare_evaluations(cell, plan)
+                self.jobs[cell.name] = local.Job(cell, plan.identity(), plan.stage_folder)
+            own = self.jobs[cell.name].identity
             result = load(folder / "result.json")
-            if result or (folder / LAST).is_file():
-                held = (result or load(folder / "cell.json")).get("identity", job.identity)
-                if held != job.identity:
+            if result or ((folder / LAST).is_file() and not (folder / "error.json").is_file()):
+                held = (result or load(folder / "cell.json")).get("identity", own)
+                if held != own:
                     raise UsageError(_another(cell, folder, plan, "a finished run" if result else "a cut-off run"))
-            elif load(folder / "error.json").get("identity", job.identity) != job.identity:
-                self.over.add(cell.name)
-            self.jobs[cell.name] = job
+
+    def _compare_evaluations(self, cell: Cell, plan: Checked) -> None:
+        interval = plan.resolved["trainer"]["val_check_interval"]
+        method = cell.method.removeprefix(f"{PLAIN}@")
+        if method != cell.method and interval is not None and method not in self.warned:
+            self.warned.add(method)
+            print(
+                f"ftreg: warning: with trainer.val_check_interval={interval}, {cell.method} is evaluated more often "
+                f"than {method}, and chooses among more checkpoints; without it every run is evaluated ten times",
+                file=sys.stderr,
+            )
 
     def _state(self, cell: Cell) -> State:
-        state = read_state(cell.folder(self.runs))
-        return State(Status.WAITING) if state.status is Status.FAILED and cell.name in self.over else state
+        """As its folder says; the error of another configuration is not its own."""
+        state, own = read_state(cell.folder(self.runs)), self.jobs[cell.name].identity
+        if state.status is Status.FAILED and load(cell.folder(self.runs) / "error.json").get("identity", own) != own:
+            return State(Status.WAITING)
+        return state
 
     def _places(self, cells: Iterable[Cell]) -> tuple[int, list[local.Environment]]:
         """How many runs at a time, and what each of them gets."""
@@ -160,17 +185,17 @@ class Bench:
         path, grid = self.runs / RECORD, self.grid
         primary = [list(pair) for pair in grid.primary]
         before = load(path)
-        if before.get("primary") and primary != before["primary"] and any(self.runs.glob("*/*/*/result.json")):
+        if primary != before.get("primary", primary) and any(self.runs.glob("*/*/*/result.json")):
             raise UsageError(
-                f"primary was fixed as {before['primary']} before the first run in {self.runs} was done; "
-                "keep it, or give another folder with --runs"
+                f"primary was fixed as {before['primary'] or 'no family'} before the first run in {self.runs} was "
+                "done; keep it, or give another folder with --runs"
             )
         record: dict[str, Any] = {
             "tasks": list(grid.tasks),
             "methods": {name: list(settings) for name, settings in grid.methods.items()},
             "seeds": [seed._asdict() for seed in grid.seeds],
             "primary": primary,
-            "comparisons": list(of.comparisons(grid, self.costs)),
+            "comparisons": list(of.comparisons(grid, self.matched_by_plain)),
         }
         if record != before:
             store(path, record)
@@ -200,7 +225,10 @@ class Bench:
             print(f"to run them again: {self._again('--retry')}")
         if self.pending and not self.options.only:
             print(f"{self.pending} tuned or matched arms wait for runs that are not done")
-        return 1 if failed else 0
+        left = [name for name, state in progress.states.items() if state.status in (Status.WAITING, Status.CUT_OFF)]
+        if left:
+            print(f"{len(left)} runs are not done, {left[0]} among them: {self._again()}")
+        return 1 if failed or left else 0
 
     def _again(self, *more: str) -> str:
         return shlex.join(

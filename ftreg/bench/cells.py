@@ -1,7 +1,7 @@
 """Cells: what a grid runs, each a list of `ftreg fit` arguments under a name that is its folder."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,20 +68,20 @@ def matched(grid: Grid, chosen: Mapping[Arm, int], budgets: Mapping[Arm, Setting
 
 
 def budget(cost: float, max_epochs: int | None, max_steps: int) -> Settings:
-    """What gives plain `cost` times its steps; epochs are whole, and rounded up, in plain's favour."""
+    """What gives plain `cost` times a method's steps; epochs are whole, and rounded up, in plain's favour."""
     times = [f"--trainer.max_steps={math.ceil(round(cost * max_steps, 6))}"] if max_steps > 0 else []
     if max_epochs is not None and max_epochs > 0:
         times.append(f"--trainer.max_epochs={math.ceil(round(cost * max_epochs, 6))}")
     return tuple(times)
 
 
-def comparisons(grid: Grid, costs: Mapping[Arm, float]) -> Iterator[dict[str, str]]:
-    """The primary family, a task at a time: a method that costs no more than plain is matched by plain itself."""
+def comparisons(grid: Grid, matched_by_plain: Collection[Arm]) -> Iterator[dict[str, str]]:
+    """The primary family, a task at a time: a run of a method that costs no more than plain's is matched by plain."""
     for task in grid.tasks:
         for method, baseline in grid.primary:
             own = baseline.removeprefix(f"{PLAIN}@")
-            at_no_cost = own != baseline and costs.get((task, own), math.inf) <= 1
-            yield {"task": task, "method": method, "baseline": PLAIN if at_no_cost else baseline}
+            by_plain = own != baseline and (task, own) in matched_by_plain
+            yield {"task": task, "method": method, "baseline": PLAIN if by_plain else baseline}
 
 
 def _chosen(grid: Grid, task: str, method: str, chosen: Mapping[Arm, int]) -> Settings:

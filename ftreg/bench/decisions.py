@@ -2,25 +2,26 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ftreg.bench.cells import Arm, Cell
 from ftreg.bench.grid import PLAIN, Grid
-from ftreg.bench.state import diverged, load, store
+from ftreg.bench.state import load, store
 from ftreg.errors import UsageError
 
 TUNED, MATCHED = "tuned.json", "matched.json"
 
 
-def tuned(grid: Grid, cells: list[Cell], runs: Path, keep: bool = True) -> dict[Arm, int]:
+def tuned(grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool], keep: bool = True) -> dict[Arm, int]:
     """The setting of every (task, method) whose tuning runs are all there, by the best mean on the selection split.
 
     The first of equals wins; a setting with a diverged run has no score. Nothing but `scores.selection.best` is read.
 
     Args:
         cells: of `tuning(grid)`.
+        lost: whether the run of a cell diverged: a setting that does so is out, whereas other failures want mending.
         keep: write them, with all scores, to `tuned.json`.
 
     Raises:
@@ -33,7 +34,7 @@ def tuned(grid: Grid, cells: list[Cell], runs: Path, keep: bool = True) -> dict[
     for cell in cells:
         arm, folder = (cell.task, cell.method), cell.folder(runs)
         result = load(folder / "result.json")
-        if not result and not diverged(load(folder / "error.json")):
+        if not result and not lost(cell):
             waiting.add(arm)
             continue
         # The reported metric is the task's first; its value on dev is not looked at.
@@ -64,11 +65,14 @@ def tuned(grid: Grid, cells: list[Cell], runs: Path, keep: bool = True) -> dict[
     return chosen
 
 
-def costs(grid: Grid, cells: list[Cell], runs: Path, keep: bool = True) -> dict[Arm, float]:
+def costs(
+    grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool], keep: bool = True
+) -> dict[Arm, float]:
     """What a step costs in plain's, by (task, method): as declared, or as measured once and kept.
 
     Args:
         cells: of `named(grid, …)`; an arm with a run that is not there has no measured cost yet.
+        lost: whether the run of a cell diverged: it is not waited for.
         keep: write what is measured to `matched.json`.
     """
     measured = load(runs / MATCHED)
@@ -79,7 +83,7 @@ def costs(grid: Grid, cells: list[Cell], runs: Path, keep: bool = True) -> dict[
                 found[task, method] = declared
                 continue
             if method not in measured.get(task, {}):
-                seconds = {name: _step_seconds(task, name, cells, runs) for name in (PLAIN, method)}
+                seconds = {name: _step_seconds(task, name, cells, runs, lost) for name in (PLAIN, method)}
                 if None in seconds.values() or not seconds[PLAIN]:
                     continue
                 cost = round((seconds[method] or 0.0) / (seconds[PLAIN] or 1.0), 1)
@@ -90,13 +94,10 @@ def costs(grid: Grid, cells: list[Cell], runs: Path, keep: bool = True) -> dict[
     return found
 
 
-def _step_seconds(task: str, method: str, cells: list[Cell], runs: Path) -> float | None:
-    """The median over an arm's runs; None if one is not there."""
-    spent = [
-        load(cell.folder(runs) / "result.json").get("cost")
-        for cell in cells
-        if (cell.task, cell.method) == (task, method)
-    ]
+def _step_seconds(task: str, method: str, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool]) -> float | None:
+    """The median over an arm's runs that did not diverge; None if one is not there."""
+    arm = [cell for cell in cells if (cell.task, cell.method) == (task, method)]
+    spent = [load(cell.folder(runs) / "result.json").get("cost") for cell in arm if not lost(cell)]
     if not spent or not all(spent):
         return None
     return statistics.median(float(cost["seconds"]) / max(int(cost["steps"]), 1) for cost in spent if cost)

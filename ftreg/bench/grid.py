@@ -17,10 +17,11 @@ seeds: a number stands for init, order and split together. `{init+order: [0, 1, 
     one split; `{init: [0, 1], order: [0, 1]}` crosses them. One that is not named is 0.
 protocol, train_subset: of `data`, for all tasks that do not say otherwise.
 stage_one: put before every method's own settings, so that all of them, plain too, start from one stage.
-match_compute: for each method a further arm `plain@METHOD`, plain for as many times the steps as a step of METHOD costs
-    steps of plain. `{freelb: 3}` declares that cost. `true` measures it for all methods: seconds per step relative to
-    plain's, the median over the seeds of the task, in tenths, once all those runs are there; it is kept in
-    `matched.json`. A method that costs no more than plain gets no arm: plain is its match. Stage one is not counted.
+match_compute: for each method a further arm `plain@METHOD`, plain for as many times the method's steps as one of
+    them costs steps of plain. `{freelb: 3}` declares that cost. `true` measures it for all methods: seconds per step
+    relative to plain's, the median over the seeds of the task, in tenths, once all those runs are there; it is kept in
+    `matched.json`. A method that costs no more than plain and trains as long gets no arm: plain is its match. Stage
+    one is not counted. Leave trainer.val_check_interval alone: then every run has ten evaluations to choose from.
 tune: `{seeds: [100, 101], settings: {plain: [[--model.lr=1e-5], [--model.lr=5e-5]], …}}`: for every method, plain too,
     the same number of settings, each added to the method's own. They run on the tuning seeds, under `tune/`; what has
     the highest mean on the selection split (best checkpoint, the task's first metric) then runs on `seeds`. All
@@ -119,7 +120,7 @@ def _grid(path: Path, content: Mapping[str, Any]) -> Grid:
         if key not in KEYS:
             raise UsageError(unknown("no key", str(key), KEYS))
     for key in ("tasks", "methods", "seeds"):
-        if not content.get(key):
+        if content.get(key) in (None, [], {}, ""):
             raise UsageError(f"{key} is missing; a grid has tasks, methods and seeds")
     methods = _named("methods", content["methods"], path)
     common = [f"--data.{key}={content[key]}" for key in ("protocol", "train_subset") if content.get(key) is not None]
@@ -133,14 +134,14 @@ def _grid(path: Path, content: Mapping[str, Any]) -> Grid:
         match_compute=_match(content.get("match_compute"), methods),
         tune=_tune(content.get("tune"), methods, path),
         primary=(),
-        slurm={str(name): str(value) for name, value in _mapping("slurm", content.get("slurm") or {}).items()},
+        slurm=dict(_slurm(content.get("slurm") or {})),
     )
     if grid.tune is not None:
-        shared = {seed.init for seed in grid.seeds} & {seed.init for seed in grid.tune.seeds}
-        if shared:
-            raise UsageError(
-                f"tune.seeds: {min(shared)} is among seeds too; what was chosen is confirmed on fresh ones"
-            )
+        for part in Seed._fields:
+            own, theirs = ({getattr(seed, part) for seed in seeds} for seeds in (grid.seeds, grid.tune.seeds))
+            if own & theirs and (len(own) > 1 or len(grid.seeds) == 1):
+                shared = f"{part} {min(own & theirs)}"
+                raise UsageError(f"tune.seeds: {shared} is among seeds too; what was chosen is confirmed on fresh ones")
         if content.get("protocol", "holdout") != "holdout":
             raise UsageError("tune: there is no selection split under this protocol; give protocol: holdout")
     return Grid(**{**vars(grid), "primary": tuple(_primary(content.get("primary"), grid))})
@@ -262,8 +263,19 @@ def _tune(value: Any, methods: Mapping[str, Settings], path: Path) -> Tune | Non
     return Tune(_seeds("tune.seeds", value.get("seeds")), settings)
 
 
+def _slurm(value: Any) -> Iterator[tuple[str, str]]:
+    """Options of sbatch as text; empty for a flag."""
+    for name, option in _mapping("slurm", value).items():
+        if name == "time" and not isinstance(option, str):
+            raise UsageError(f'slurm.time: found {option!r}; write it in quotes, "4:00:00": YAML reads it as a number')
+        if option is not False:
+            yield str(name), "" if option is True else str(option)
+
+
 def _primary(value: Any, grid: Grid) -> Iterator[tuple[str, str]]:
     baselines = [*grid.methods, *(f"{PLAIN}@{name}" for name in grid.match_compute)]
+    if not isinstance(value, str | list | None):
+        raise UsageError(f"primary: found {value!r}; give pairs [method, baseline], or a baseline for all methods")
     if value == MATCHED:
         if not grid.match_compute:
             raise UsageError("primary: matched is for a grid with match_compute")
@@ -276,4 +288,6 @@ def _primary(value: Any, grid: Grid) -> Iterator[tuple[str, str]]:
         for name in pair:
             if name not in baselines:
                 raise UsageError(unknown("primary: no method", str(name), baselines))
+        if pair[0] == pair[1]:
+            raise UsageError(f"primary: {pair[0]} is compared with itself; give pairs [method, baseline]")
         yield pair[0], pair[1]

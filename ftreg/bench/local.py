@@ -3,13 +3,14 @@
 import os
 import platform
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class _Run:
     since: float
     logged: int
     """Bytes of `log.txt` that are older than this attempt."""
+    stop: int
+    """The signal that ends it at a step."""
 
 
 def cores() -> int:
@@ -109,8 +112,12 @@ def run(
             while (queue or active) and not received:
                 for place, one in list(active.items()):
                     if one.process.poll() is not None:
-                        report(one.job.cell, _finish(one))
+                        ended = _finish(one)
+                        report(one.job.cell, ended)
                         del active[place]
+                        if ended.status not in (Status.DONE, Status.FAILED):  # told to stop, and not by us
+                            queue.append(one.job)
+                            not_before[one.job.cell.name] = time.monotonic() + LOOK_AGAIN
                 for place in range(len(where)):
                     while place not in active and (
                         job := next_job(queue, [one.job for one in active.values()], not_before)
@@ -152,17 +159,26 @@ def _start(job: Job, runs: Path, place: Environment, again: bool) -> _Run | Stat
     lock = Lock(folder)
     if not lock.take():
         return State(Status.RUNNING, "by another bench")
-    state = read(folder, held=True)  # it may have changed since the jobs were listed
-    if state.status is Status.DONE or (state.status is Status.FAILED and not again):
+    # Both may have changed since the jobs were listed.
+    state = read(folder, held=True)
+    own = load(folder / "cell.json").get("identity", job.identity) == job.identity
+    if state.status is Status.DONE or (state.status is Status.FAILED and own and not again):
         lock.release()
         return state
+    if state.status is Status.CUT_OFF and not own:
+        lock.release()
+        return State(Status.FAILED, "cut off, and of another configuration")
+    if not own:
+        shutil.rmtree(folder / LAST.parent, ignore_errors=True)  # of a failed run with other options
     command = [*FIT, *job.cell.arguments, f"--trainer.default_root_dir={folder}"]
     if (folder / LAST).is_file():
         command.append(f"--ckpt_path={folder / LAST}")
     else:
         (folder / "metrics.csv").unlink(missing_ok=True)  # of an attempt that left nothing to go on from
+    stop = signal.SIGTERM
     if int(os.environ.get("SLURM_NTASKS", 1)) > 1:
-        command = [*SRUN, *command]
+        # srun kills its tasks when it is told to terminate; this one it hands on.
+        command, stop = [*SRUN, *command], signal.SIGUSR1
     record = {"name": job.cell.name, "identity": job.identity, "arguments": list(job.cell.arguments)}
     store(folder / "cell.json", {"seconds": 0.0, **load(folder / "cell.json"), **record})
     (folder / "error.json").unlink(missing_ok=True)
@@ -179,12 +195,14 @@ def _start(job: Job, runs: Path, place: Environment, again: bool) -> _Run | Stat
             pass_fds=(lock.file,),
             start_new_session=True,  # the terminal's Ctrl-C is for us: we tell the runs
         )
-        return _Run(job, folder, lock, process, time.monotonic(), log.tell())
+        return _Run(job, folder, lock, process, time.monotonic(), log.tell(), stop)
 
 
 def _finish(one: _Run, stopped: bool = False) -> State:
     """Write down how a run ended; its state."""
     code = one.process.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(one.process.pid, signal.SIGKILL)  # ranks that wait for one that is gone would keep their GPUs
     record = load(one.folder / "cell.json")
     store(
         one.folder / "cell.json",
@@ -215,7 +233,7 @@ def _stop(active: Any, received: list[int]) -> None:
     """Tell the runs to end, then see to it; a second signal shortens that."""
     signals, until = len(received), time.monotonic() + GRACE
     for one in active:
-        _tell(one.process, signal.SIGTERM)
+        _tell(one.process, one.stop)
     while any(one.process.poll() is None for one in active):
         if time.monotonic() > until or len(received) > signals:
             for one in active:

@@ -23,6 +23,8 @@ from ftreg.errors import UsageError
 BENCH = (sys.executable, "-m", "ftreg", "bench")
 SUBMITTED = Path("slurm", "submitted.json")
 """{cell: job and element, as squeue names them}"""
+ELEMENTS = 1000
+"""Of an array, at most: SLURM's own default of MaxArraySize is 1001."""
 
 
 def submit(
@@ -48,17 +50,20 @@ def submit(
         return 0
     folder = (runs / SUBMITTED).parent.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    script = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.sh"
-    script.write_text(_script(new, grid, runs, options, workers, retry, folder))
-    done = subprocess.run(["sbatch", "--parsable", str(script)], text=True, capture_output=True)
-    if done.returncode:
-        raise UsageError(f"sbatch refuses {script}: {' '.join(done.stderr.split())}")
-    number = done.stdout.strip().partition(";")[0]
-    submitted |= {name: f"{number}_{element}" for element, name in enumerate(new)}
-    store(runs / SUBMITTED, submitted)
-    print(
-        f"{len(new)} runs submitted as job {number}; see squeue --job {number}, and the same command for what is done"
-    )
+    for part in range(0, len(new), ELEMENTS):
+        names = new[part : part + ELEMENTS]
+        script = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{part}.sh"
+        script.write_text(_script(names, grid, runs, options, workers, retry, folder))
+        done = subprocess.run(["sbatch", "--parsable", str(script)], text=True, capture_output=True)
+        if done.returncode:
+            raise UsageError(f"sbatch refuses {script}: {' '.join(done.stderr.split())}")
+        number = done.stdout.strip().partition(";")[0]
+        submitted |= {name: f"{number}_{element}" for element, name in enumerate(names)}
+        store(runs / SUBMITTED, submitted)
+        print(
+            f"{len(names)} runs submitted as job {number}; see squeue --job {number}, and the same command for what "
+            "is done"
+        )
     return 0
 
 

@@ -7,15 +7,19 @@ and what `ftreg fit` leaves.
 import fcntl
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from ftreg.errors import UsageError
 from ftreg.run import write_atomically
 
 LAST = Path("checkpoints", "last.ckpt")
+MOMENT = 0.005
+"""Seconds."""
 
 
 class Status(StrEnum):
@@ -47,16 +51,18 @@ class Lock:
         self.path = folder / ".bench.lock"
         self.file = -1
 
-    def take(self) -> bool:
-        """Try, without waiting."""
+    def take(self, tries: int = 3) -> bool:
+        """Try; again in a moment, since who only looks whether a run is going on has the lock for that long."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.release()
-            return False
-        return True
+        for _ in range(tries):
+            try:
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                time.sleep(MOMENT)
+        self.release()
+        return False
 
     def release(self) -> None:
         """Close this process's hold on it."""
@@ -96,11 +102,17 @@ def score(result: dict[str, Any]) -> str:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What a JSON file holds; empty if it is not there."""
+    """What a JSON file holds; empty if it is not there.
+
+    Raises:
+        UsageError: it is something else.
+    """
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{path}: not the JSON that ftreg writes ({error}); take it away") from None
 
 
 def store(path: Path, content: Any) -> None:
@@ -112,7 +124,7 @@ def _locked(folder: Path) -> bool:
     lock = Lock(folder)
     if not lock.path.is_file():
         return False
-    taken = lock.take()
+    taken = lock.take(tries=1)
     if taken:
         lock.release()
     return not taken

@@ -21,8 +21,8 @@ BADGES = {"better": "▲ better", "worse": "▼ worse", "open": "○ not told ap
 SCREEN = 120
 """Pixels of the page to an inch of a figure."""
 CAPTIONS = {
-    "curves": "Scores during training, on the split that it watches: the median over seeds, with bands for the middle half "
-    "and the middle 80 %. A diverged evaluation counts as lower than all others.",
+    "curves": "Scores during training, on the split that it watches: the median over seeds, with bands for the middle "
+    "half and the middle 80 %. A diverged evaluation counts as lower than all others.",
     "expected": "The best score to be expected of a number of runs, by the unbiased estimator.",
     "cost": "Mean score against what a run costs, as a multiple of the baseline's. Hollow: the baseline at that "
     "method's compute.",

@@ -5,6 +5,7 @@ SCORE, SECONDS and FAIL in the environment are by method and setting: `{"mixout.
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,12 @@ if arm in fail:
     print(f"ftreg: error: {fail[arm]}", file=sys.stderr)
     print("a line after")
     sys.exit(2)
+if arm in json.loads(os.environ.get("STOP", "[]")) and not (root / "stopped").exists():
+    (root / "stopped").touch()
+    sys.exit(75)
+if arm in json.loads(os.environ.get("LEAVE", "[]")):
+    left = subprocess.Popen(["sleep", "300"])
+    (root / "left").write_text(str(left.pid))
 value = json.loads(os.environ.get("SCORE", "{}")).get(arm, 0.5)
 value = value[int(seed) % 2] if isinstance(value, list) else value
 seconds = json.loads(os.environ.get("SECONDS", "{}")).get(arm, 1.0)

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,6 +85,98 @@ def test_an_error_of_another_configuration_is_not_this_runs(
     assert bench(methods={"m": ["--model.lr=1e-5"]}, seeds=[0]) == 0
 
 
+def test_it_is_its_own_once_it_has_failed_again(
+    bench: Bench, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The checkpoint of the other options is not gone on from either."""
+    monkeypatch.setenv("FAIL", json.dumps({"m": "too much"}))
+    assert bench(methods={"m": ["--model.lr=1"]}, seeds=[0]) == 1
+    (runs / "rte/m/0/checkpoints").mkdir()
+    (runs / "rte/m/0/checkpoints/last.ckpt").touch()
+    assert bench(methods={"m": ["--model.lr=1e-5"]}, seeds=[0]) == 1
+    assert "failed   rte/m/0: too much" in capsys.readouterr().out
+    assert "--ckpt_path" not in (runs / "rte/m/0/attempts").read_text()
+
+
+def test_a_run_that_another_bench_left_under_other_options(
+    bench: Bench, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Found only when the lock is free: the folder was fine when the jobs were listed."""
+    folder = runs / "rte/plain/0"
+    lock = Lock(folder)
+    assert lock.take()
+
+    def leave() -> None:
+        while "running" not in capsys.readouterr().out:
+            time.sleep(0.05)
+        store(folder / "cell.json", {"identity": "another"})
+        (folder / "checkpoints").mkdir()
+        (folder / "checkpoints/last.ckpt").touch()
+        lock.release()
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    assert bench(methods={"plain": []}, seeds=[0]) == 2
+    thread.join()
+    assert "rte/plain/0 holds a cut-off run of another configuration" in capsys.readouterr().err
+    assert json.loads((folder / "cell.json").read_text()) == {"identity": "another"}
+    assert attempts(runs) == {}
+
+
+def test_a_look_does_not_keep_a_run_from_being_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks has the lock for a moment."""
+    looking, lock = Lock(tmp_path), Lock(tmp_path)
+    assert looking.take()
+    assert not lock.take()
+    monkeypatch.setattr("ftreg.bench.state.time", SimpleNamespace(sleep=lambda _: looking.release()))
+    assert lock.take()
+    lock.release()
+
+
+def test_a_run_that_somebody_else_stops_goes_on(bench: Bench, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOP", json.dumps(["plain"]))
+    assert bench(seeds=[0]) == 0
+    assert attempts(runs) == {"rte/mixout/0": 1, "rte/plain/0": 2}
+
+
+def test_ranks_do_not_outlive_their_run(bench: Bench, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEAVE", json.dumps(["plain"]))
+    assert bench("--only=rte/plain/0") == 0
+    stat = Path("/proc", (runs / "rte/plain/0/left").read_text(), "stat")
+    assert not stat.exists() or stat.read_text().split()[2] == "Z"
+
+
+def test_srun_gets_the_signal_that_it_hands_on(
+    bench: Bench, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told to terminate, it would kill its tasks."""
+    srun = tmp_path / "srun"
+    srun.write_text(
+        f"#!/bin/bash\ntrap 'echo USR1 > {tmp_path}/heard; exit 75' USR1\ntouch {tmp_path}/up\nsleep 100 & wait\n"
+    )
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+
+    def stop() -> None:
+        while not (tmp_path / "up").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    assert bench("--only=rte/plain/0") == 128 + signal.SIGTERM
+    thread.join()
+    assert (tmp_path / "heard").read_text() == "USR1\n"
+
+
+def test_a_broken_record_is_named(bench: Bench, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs / "rte/plain/0").mkdir(parents=True)
+    (runs / "rte/plain/0/result.json").touch()
+    assert bench() == 2
+    assert f"{runs}/rte/plain/0/result.json: not the JSON that ftreg writes" in capsys.readouterr().err
+
+
 def test_a_run_of_another_configuration_is_not_overwritten(
     bench: Bench, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +200,12 @@ def test_the_primary_family_is_fixed_beforehand(bench: Bench, runs: Path, capsys
     assert bench(primary="mixout") == 2
     assert "primary was fixed as [['mixout', 'plain']] before the first run" in capsys.readouterr().err
     assert json.loads((runs / "grid.json").read_text()) == record
+
+
+def test_no_family_is_fixed_too(bench: Bench, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench(seeds=[0]) == 0
+    assert bench(seeds=[0], primary="plain") == 2
+    assert "primary was fixed as no family before the first run" in capsys.readouterr().err
 
 
 def test_two_benches_at_once_run_everything_once(
@@ -222,8 +321,43 @@ class TestTuning:
         assert record["plain"]["settings"][0]["mean"] is None
         assert "rte/mixout/0" not in attempts(runs)
 
+    def test_the_error_of_a_setting_that_was_mended_is_over(
+        self, bench: Bench, runs: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SCORE", json.dumps({"plain.0": 0.9}))
+        monkeypatch.setenv("FAIL", json.dumps({"plain.0": "training diverged at step 3"}))
+        assert bench("--only=tune/rte/plain.0/8", "--only=tune/rte/plain.0/9", tune=self.TUNE) == 1
+        monkeypatch.delenv("FAIL")
+        settings = {**self.TUNE["settings"], "plain": [["--model.lr=7e-6"], ["--model.lr=2e-5"]]}
+        assert bench(tune={**self.TUNE, "settings": settings}) == 0
+        assert json.loads((runs / "tuned.json").read_text())["rte"]["plain"]["chosen"] == 0
+        assert "--model.lr=7e-6" in json.loads((runs / "rte/plain/0/cell.json").read_text())["arguments"]
+
 
 class TestMatching:
+    def test_a_method_that_trains_longer(self, bench: Bench, runs: Path) -> None:
+        methods = {"plain": [], "long": ["--trainer.max_steps=12"], "short": ["--trainer.max_steps=12"]}
+        assert bench(match_compute={"long": 2, "short": 0.5}, methods=methods, seeds=[0], primary="matched") == 0
+        for method, steps in (("long", 24), ("short", 6)):
+            assert f"--trainer.max_steps={steps}'" in (runs / f"rte/plain@{method}/0/attempts").read_text()
+        record = json.loads((runs / "grid.json").read_text())
+        assert [c["baseline"] for c in record["comparisons"]] == ["plain@long", "plain@short"]
+
+    def test_a_diverged_run_is_not_waited_for(self, bench: Bench, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert bench("--only=rte/mixout/0", match_compute=True) == 0
+        monkeypatch.setenv("FAIL", json.dumps({"mixout": "training diverged at step 3"}))
+        monkeypatch.setenv("SECONDS", json.dumps({"plain": 0.5}))
+        assert bench(match_compute=True) == 1
+        assert attempts(runs)["rte/plain@mixout/1"] == 1
+
+    def test_more_evaluations_are_told(self, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+        methods = {"plain": [], "m": ["--model.lr=1e-5"]}
+        given = {"match_compute": {"m": 2}, "methods": methods, "seeds": [0]}
+        assert bench("--dry-run", **given) == 0
+        assert capsys.readouterr().err == ""
+        assert bench("--dry-run", tasks={"rte": ["--data.task=rte", "--trainer.val_check_interval=2"]}, **given) == 0
+        assert "plain@m is evaluated more often than m" in capsys.readouterr().err
+
     def test_measured_once(self, bench: Bench, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SECONDS", json.dumps({"plain": 2.0, "mixout": 5.02}))
         assert bench(match_compute=True, primary="matched") == 0

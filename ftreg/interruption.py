@@ -63,7 +63,7 @@ class Interruptions(Checkpoint):
             return  # inside an accumulation window
         self._step = trainer.global_step
         # An evaluation that is due here would be skipped by the run that goes on: it comes first.
-        if not _evaluates(trainer) and self._agreed(trainer):
+        if not evaluates(trainer) and self._agreed(trainer):
             trainer.save_checkpoint(self.path)
             self._saved = True
 
@@ -91,7 +91,7 @@ class Interruptions(Checkpoint):
         raise SystemExit(STOPPED)
 
 
-def _evaluates(trainer: pl.Trainer) -> bool:
+def evaluates(trainer: pl.Trainer) -> bool:
     """Whether an evaluation follows this micro-batch: Lightning counts over the fit, or within every n-th epoch."""
     every, epochs = trainer.val_check_batch, trainer.check_val_every_n_epoch
     if every is None or every == float("inf"):

@@ -16,7 +16,7 @@ import torch
 from ftreg.__main__ import main
 from ftreg.cost import Cost
 from ftreg.finetuner import FineTuner
-from ftreg.interruption import STOPPED
+from ftreg.interruption import STOPPED, Interruptions, evaluates
 from tests.cli.runs import MIXOUT, ROOT, SHORT, fit, metrics, result, same, weights
 
 TWICE = [
@@ -92,6 +92,37 @@ def test_an_evaluation_that_is_cut_off_is_not_skipped(tmp_path: Path, monkeypatc
     with pytest.raises(ZeroDivisionError):
         fit(tmp_path, *TWICE)
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--trainer.val_check_interval=0.4"],
+        ["--trainer.val_check_interval=3"],
+        ["--trainer.check_val_every_n_epoch=2"],
+    ],
+    ids=["ten", "fraction", "batches", "epochs"],
+)
+def test_which_step_an_evaluation_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]) -> None:
+    """As Lightning decides it after the hooks of the step."""
+    expected, found, ended = list[int](), list[int](), Interruptions.on_train_batch_end
+
+    def end(self: Interruptions, trainer: pl.Trainer, *args: Any) -> None:
+        if evaluates(trainer):
+            expected.append(trainer.fit_loop.total_batch_idx)
+        ended(self, trainer, *args)
+
+    def start(self: FineTuner) -> None:
+        if self.trainer.state.fn == "fit":
+            found.append(self.trainer.fit_loop.total_batch_idx)
+
+    monkeypatch.setattr(Interruptions, "on_train_batch_end", end)
+    monkeypatch.setattr(FineTuner, "on_validation_start", start, raising=False)
+    length = ["--trainer.max_steps=-1", "--trainer.max_epochs=4", "--data.train_subset=40"]
+    fit(tmp_path, *TWICE, *length, *options)
+    assert expected == found
+    assert len(found) > 1
 
 
 def test_during_the_last_evaluation(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

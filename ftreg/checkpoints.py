@@ -1,12 +1,25 @@
-"""Reading checkpoints: plain values only, and one line for what is no checkpoint."""
+"""Checkpoints: written whole or not at all; read as plain values only, and one line for what is no checkpoint."""
 
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric.plugins import TorchCheckpointIO
 
 from ftreg.errors import UsageError
+from ftreg.run import write_atomically
+
+
+class Whole(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there.
+
+    The stock one writes into the system's temporary folder. From there to another file system is a copy, and a process
+    that is killed within it leaves half a checkpoint in the place of a good one.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        write_atomically(Path(path), lambda temporary: torch.save(checkpoint, temporary))
 
 
 def load(path: str, option: str) -> dict[str, Any]:

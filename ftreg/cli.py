@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins import CheckpointIO
 
 from ftreg import loggers, resume, run, stages, table
 from ftreg.bench.grid import Seed
+from ftreg.checkpoints import Whole
 from ftreg.complaints import EXPECTED, expected
 from ftreg.config import check_writable, method_names, say
 from ftreg.cost import Cost
@@ -96,6 +98,8 @@ class Cli(Parsed):
             if not trainer.fast_dev_run:
                 self.checkpoints = checkpoints(trainer.default_root_dir, splits)
                 callbacks += self.checkpoints
+            if not any(isinstance(plugin, CheckpointIO) for plugin in listed(trainer.plugins)):
+                kwargs["plugins"] = [*listed(trainer.plugins), Whole()]
         else:
             kwargs["enable_checkpointing"] = False
         try:

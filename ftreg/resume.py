@@ -11,6 +11,7 @@ import yaml
 
 from ftreg.checkpoints import load
 from ftreg.errors import UsageError
+from ftreg.identity import ELSEWHERE, OFF
 from ftreg.names import listed
 from ftreg.structure import subclasses
 
@@ -46,7 +47,7 @@ def read(path: str) -> dict[str, Any]:
 
 
 def check_same_run(path: str, run: Mapping[str, Any], task: str, config: Mapping[str, Any]) -> None:
-    """A fit continues the run that wrote the checkpoint: same task, model, data, seeds and methods.
+    """A fit continues the run that wrote the checkpoint: same task, model, data, seeds, methods and length.
 
     Raises:
         UsageError: names the first option that differs, with both values.
@@ -93,6 +94,9 @@ def _options(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"{group}.{name}", value
     methods = {cls.__name__ for cls in subclasses()}
     callbacks = listed(config["trainer"].get("callbacks"))
+    for name, value in config["trainer"].items():
+        if name not in {*ELSEWHERE, "callbacks"} and value not in OFF:
+            yield f"trainer.{name}", value
     yield "trainer.callbacks", [c for c in callbacks if c["class_path"].rpartition(".")[2] in methods]
 
 

@@ -1,10 +1,12 @@
 """Second runs, resumed runs, and what is done with a finished run."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 
 from ftreg.__main__ import main
@@ -51,6 +53,25 @@ def test_resume_is_exact(finished: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert (found["cost"]["steps"], found["cost"]["tokens"]) == (5, reference["cost"]["tokens"])
     if not elsewhere:  # later columns are empty in earlier rows
         assert [{name: row[name] for name in early[0]} for row in metrics(root)[: len(early)]] == early
+
+
+def test_a_save_that_is_cut_off_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit(tmp_path)
+    folder = tmp_path / "checkpoints"
+    before, files = (folder / "last.ckpt").read_bytes(), sorted(folder.iterdir())
+    save = torch.save
+
+    def half(checkpoint: Any, place: Any) -> None:
+        assert Path(place).parent == folder  # on the same file system: it is moved, not copied
+        save(checkpoint, place)
+        os.truncate(place, 1000)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path, "--seeds.init=1")
+    assert (folder / "last.ckpt").read_bytes() == before
+    assert sorted(folder.iterdir()) == files
 
 
 @pytest.mark.parametrize(("command", "split"), [("validate", "selection"), ("test", "dev")])

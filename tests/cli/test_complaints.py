@@ -105,6 +105,8 @@ def test_of_a_file_names_it(complaint: Complaint, tmp_path: Path, text: str, lin
         (["--seeds.order=7"], "seeds.order is 0 in {path} and 7 here"),
         (["--trainer.callbacks.p=0.1"], "p: 0.7"),
         (["--data.task=qnli"], "ckpt_path {path} is of task rte, this run is of qnli"),
+        (["--trainer.max_steps=50"], "trainer.max_steps is 5 in {path} and 50 here; a resumed run keeps its options"),
+        (["--trainer.precision=bf16-mixed"], "trainer.precision is null in {path} and bf16-mixed here"),
     ],
 )
 def test_a_checkpoint_of_another_run(complaint: Complaint, finished: Path, arguments: list[str], line: str) -> None:

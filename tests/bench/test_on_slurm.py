@@ -72,19 +72,23 @@ def told_that_its_time_is_up(job: str, started: Path, *where: str) -> None:
 def test_an_array_and_an_element_that_is_requeued(
     bench: Bench, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert bench("--launcher=slurm", **GRID) == 0
+    """Elements of two tasks: the bench is told, and tells srun, which hands it on to both ranks."""
+    two = [*FIT, "--trainer.strategy=ddp", "--trainer.devices=2"]
+    given = {**GRID, "tasks": {"rte": two}, "slurm": {"ntasks-per-node": 2}}
+    assert bench("--launcher=slurm", **given) == 0
     assert "2 runs submitted as job " in capsys.readouterr().out
     jobs = json.loads((runs / SUBMITTED).read_text())
     folder = runs / "rte" / "mixout" / "1"
-    told_that_its_time_is_up(jobs["rte/mixout/1"], folder / "rank-0", "--batch")
+    told_that_its_time_is_up(jobs["rte/mixout/1"], folder / "rank-1", "--batch")
+    assert "stopped by SIGUSR1 after step" in (folder / "log.txt").read_text()
     assert not (folder / "result.json").exists()
     assert not (folder / "error.json").exists()
     until("end of the jobs", lambda: not slurm("squeue", "--noheader"))
-    assert bench("--launcher=slurm", **GRID) == 0
+    assert bench("--launcher=slurm", **given) == 0
     assert "2 done" in capsys.readouterr().out
     assert "--ckpt_path=" in (folder / "log.txt").read_text()
     whole = tmp_path / "whole"
-    assert bench(f"--runs={whole}", "--only=rte/mixout/1", **GRID) == 0
+    assert bench(f"--runs={whole}", "--only=rte/mixout/1", **given) == 0
     uncut = whole / "rte" / "mixout" / "1"
     assert same(weights(folder), weights(uncut))
     assert result(folder)["scores"] == result(uncut)["scores"]

@@ -1,7 +1,7 @@
 """`ftreg bench GRID` on the command line. Nothing here imports torch before the options are read.
 
-Exit codes: 0 all done (or, with --only or slurm, left to those who run it); 1 some runs failed; 2 a mistake in the
-input; 130 stopped by Ctrl-C.
+Exit codes: 0 all done (or, with --only or slurm, left to those who run it); 1 some failed or are not done; 2 a mistake
+in the input; 130 stopped by Ctrl-C.
 """
 
 import argparse

@@ -19,7 +19,7 @@ from ftreg.run import write_atomically
 
 LAST = Path("checkpoints", "last.ckpt")
 MOMENT = 0.005
-"""Seconds."""
+"""Seconds between two tries of a lock."""
 
 
 class Status(StrEnum):

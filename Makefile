@@ -7,6 +7,9 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --prefer-binary
 
+# Where it is set, every process would compile every library anew: ten seconds each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test clean
 .DELETE_ON_ERROR:
 

@@ -11,7 +11,7 @@ from lightning_fabric.plugins import CheckpointIO
 
 from ftreg import loggers, resume, run, stages, table
 from ftreg.bench.grid import Seed
-from ftreg.checkpoints import Whole
+from ftreg.checkpoints import Whole, load
 from ftreg.complaints import EXPECTED, expected
 from ftreg.config import check_writable, method_names, say
 from ftreg.cost import Cost
@@ -49,6 +49,8 @@ class Cli(Parsed):
             trainer.default_root_dir = f"runs/{task}/{methods}/{seeds}-{identity(self._plain(), {})[:8]}"
         trainer.default_root_dir = os.path.expanduser(trainer.default_root_dir)
         check_writable(trainer.default_root_dir)
+        if self._earlier is not None:
+            loggers.forget(trainer.default_root_dir, load(self._earlier[0], "ckpt_path")["global_step"])
         if trainer.logger and trainer.logger is not True:
             self.save_config_kwargs["notices"] = loggers.set_up(
                 listed(trainer.logger),

@@ -1,6 +1,7 @@
 """Loggers in the run's folder: a CSV file that keeps earlier rows; Weights & Biases, offline if need be."""
 
 import csv
+import io
 import json
 import os
 import sys
@@ -11,6 +12,8 @@ from typing import Any
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import CSVLogger as LightningCSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+
+from ftreg.run import write_atomically
 
 
 class _Writer(ExperimentWriter):
@@ -44,6 +47,27 @@ class CSVLogger(LightningCSVLogger):
 
     def log_hyperparams(self, params: Any = None) -> None:
         """Nothing: `config.yaml` lies in the same folder."""
+
+
+def forget(root: str, step: int) -> None:
+    """Take the rows at the end of `metrics.csv` away that a run wrote after the checkpoint that it now goes on from.
+
+    Args:
+        root: the run's folder.
+        step: optimizer steps at the checkpoint.
+    """
+    path = Path(root, "metrics.csv")
+    if not path.is_file():
+        return
+    with open(path, encoding="utf-8", newline="") as file:
+        head, *rows = list(csv.reader(file)) or [[]]
+    kept = rows
+    while kept and "step" in head and int(kept[-1][head.index("step")] or 0) >= step:
+        kept = kept[:-1]
+    if len(kept) < len(rows):
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([head, *kept])
+        write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8", newline=""))
 
 
 def set_up(loggers: Iterable[MutableMapping[str, Any]], root: str, group: str, name: str, resumed: bool) -> list[str]:

@@ -11,7 +11,7 @@ from lightning_fabric.plugins import CheckpointIO
 
 from ftreg import loggers, resume, run, stages, table
 from ftreg.bench.grid import Seed
-from ftreg.checkpoints import Whole, load
+from ftreg.checkpoints import Whole
 from ftreg.complaints import EXPECTED, expected
 from ftreg.config import check_writable, method_names, say
 from ftreg.cost import Cost
@@ -50,7 +50,7 @@ class Cli(Parsed):
         trainer.default_root_dir = os.path.expanduser(trainer.default_root_dir)
         check_writable(trainer.default_root_dir)
         if self._earlier is not None:
-            loggers.forget(trainer.default_root_dir, load(self._earlier[0], "ckpt_path")["global_step"])
+            loggers.forget(trainer.default_root_dir, self.steps_before)
         if trainer.logger and trainer.logger is not True:
             self.save_config_kwargs["notices"] = loggers.set_up(
                 listed(trainer.logger),

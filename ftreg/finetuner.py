@@ -12,11 +12,11 @@ from transformers import get_linear_schedule_with_warmup
 from ftreg.compatibility import check
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
-from ftreg.noise import Noise
+from ftreg.noise import Moment, Noise
 from ftreg.optim import AdamW, clip
 from ftreg.predictions import Collector, Predictions
 from ftreg.regularizer import Regularizer, Slot, owner
-from ftreg.step import Moment, Scalar, Step, task_losses
+from ftreg.step import Scalar, Step, task_losses
 from ftreg.structure import describe, rebuild
 from ftreg.weights import Weights
 from ftreg.window import Window

@@ -23,6 +23,23 @@ def stream_seed(*key: Key) -> int:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """When in a run: what all random streams are named by.
+
+    Args:
+        seed: the run's `seeds.init`.
+        number: the optimizer step, from 0.
+        micro_batch: how many micro-batches this rank has seen before.
+        rank: of this process.
+    """
+
+    seed: int
+    number: int
+    micro_batch: int = 0
+    rank: int = 0
+
+
+@dataclass(frozen=True)
 class Noise:
     """The streams of one method at one optimizer step.
 

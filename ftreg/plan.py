@@ -5,7 +5,7 @@ Parsed ─┬─ Plan  a fit that is not run: a stage of TwoStage, a cell of a g
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,7 +69,7 @@ class Parsed(LightningCLI):
             options.ckpt_path = str(folder / f"{options.ckpt_path}.ckpt")
         path = options.ckpt_path
         if path and path != "hpc":
-            earlier = resume.read(path)
+            earlier, self.steps_before = resume.read(path)
             if arguments[0] == "fit":
                 self._earlier = (path, earlier)
             elif adopted := resume.adopt(path, earlier, self._plain(arguments[0]), names.given):
@@ -79,6 +79,8 @@ class Parsed(LightningCLI):
         """Done above: the stock one overrides the command line."""
 
     _earlier: tuple[str, dict[str, Any]] | None = None
+    steps_before = 0
+    """Optimizer steps of the checkpoint that is gone on from."""
 
     @cached_property
     def stage(self) -> "Plan | None":
@@ -118,13 +120,7 @@ class Parsed(LightningCLI):
 
     def data(self) -> GlueDataModule:
         """The run's data, apart from the trainer."""
-        config = self._plain()
-        parser = Parser()
-        parser.add_class_arguments(GlueDataModule, "data")
-        linked = {"tokenizer": backbone_path(config["model"]["backbone"]), "split_seed": config["seeds"]["split"]}
-        options = config["data"] | linked
-        made: GlueDataModule = parser.instantiate_classes(parser.parse_object({"data": options})).data
-        return made
+        return data_of(data_options(self._plain()))
 
     def _plain(self, subcommand: str | None = None) -> dict[str, Any]:
         """The resolved configuration as plain values, without what is linked."""
@@ -142,6 +138,20 @@ class Plan(Parsed):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Not here."""
+
+
+def data_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """All that the rows of a resolved configuration depend on, linked options with them."""
+    linked = {"tokenizer": backbone_path(config["model"]["backbone"]), "split_seed": config["seeds"]["split"]}
+    return {**config["data"], **linked}
+
+
+def data_of(options: Mapping[str, Any]) -> GlueDataModule:
+    """The data with these options, typed as on the command line."""
+    parser = Parser()
+    parser.add_class_arguments(GlueDataModule, "data")
+    made: GlueDataModule = parser.instantiate_classes(parser.parse_object({"data": options})).data
+    return made
 
 
 def refuse_overlap(target: GlueDataModule, stage: Plan | None) -> None:

@@ -37,13 +37,14 @@ class Provenance(pl.Callback):
         checkpoint[KEY] = {"task": self.task, "config": self.config}
 
 
-def read(path: str) -> dict[str, Any]:
-    """`task` and `config` of the run that wrote the checkpoint; empty where it was not `ftreg fit`.
+def read(path: str) -> tuple[dict[str, Any], int]:
+    """`task` and `config` of the run that wrote the checkpoint, empty where `ftreg fit` did not; its steps.
 
     Raises:
         UsageError: no such file, or no checkpoint.
     """
-    return dict(load(path, "ckpt_path").get(KEY, {}))
+    checkpoint = load(path, "ckpt_path")
+    return dict(checkpoint.get(KEY, {})), int(checkpoint.get("global_step", 0))
 
 
 def check_same_run(path: str, run: Mapping[str, Any], task: str, config: Mapping[str, Any]) -> None:

@@ -12,7 +12,6 @@ embeddings, or to what the embeddings module puts out (`at`).
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 from ftreg.ball import finite
 from ftreg.encoder import Encoder
 from ftreg.functional.divergences import symmetric_kl
-from ftreg.noise import Noise, seed_dropout
+from ftreg.noise import Moment, Noise, seed_dropout
 from ftreg.weights import Weights
 
 Scalar = Float[Tensor, ""]
@@ -38,23 +37,6 @@ def task_losses(logits: Float[Tensor, "batch classes"], labels: Tensor) -> Float
     if logits.shape[-1] == 1:
         return (logits.squeeze(-1) - labels.to(logits.dtype)).square()
     return F.cross_entropy(logits, labels, reduction="none")
-
-
-@dataclass(frozen=True)
-class Moment:
-    """When in a run: what all random streams are named by.
-
-    Args:
-        seed: the run's `seeds.init`.
-        number: the optimizer step, from 0.
-        micro_batch: how many micro-batches this rank has seen before.
-        rank: of this process.
-    """
-
-    seed: int
-    number: int
-    micro_batch: int = 0
-    rank: int = 0
 
 
 class Step:

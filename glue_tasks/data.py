@@ -3,9 +3,7 @@
 from functools import cached_property
 from typing import Literal
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
 from datasets import Dataset
 from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from pytorch_lightning.utilities import rank_zero_warn
@@ -18,7 +16,7 @@ from glue_tasks.documents import TEXT
 from glue_tasks.errors import DataError
 from glue_tasks.known import find
 from glue_tasks.loader import EvalLoader, Rows, State, TrainLoader
-from glue_tasks.metrics import metrics
+from glue_tasks.metrics import majority, metrics
 from glue_tasks.mixture import MixtureLoader, Sampling, check_sampling
 from glue_tasks.sources import Source, fingerprint, load
 from glue_tasks.tasks import Task
@@ -294,8 +292,4 @@ class GlueDataModule(pl.LightningDataModule):
 
     def majority(self, split: str) -> dict[str, float]:
         """The scores on a split of predicting train's commonest class, or its mean, for every row."""
-        train, labels = labels_of(self.table("train")), torch.from_numpy(labels_of(self.table(split)))
-        constant = float(train.mean()) if self.task.regression else int(np.bincount(train).argmax())
-        scores = metrics(self.task, sync_on_compute=False)
-        scores.update(torch.full_like(labels, constant), labels)
-        return {name: float(score) for name, score in scores.compute().items()}
+        return majority(self.task, labels_of(self.table("train")), labels_of(self.table(split)))

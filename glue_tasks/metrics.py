@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
@@ -90,3 +91,11 @@ def average_ranks(values: Tensor) -> Tensor:
     _, position, counts = torch.unique(values, return_inverse=True, return_counts=True)
     ranks: Tensor = counts.cumsum(0) - (counts - 1) / 2
     return ranks.to(values.dtype)[position]
+
+
+def majority(task: Task, train: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The scores of predicting the commonest class of `train`, or its mean, for every one of `labels`."""
+    constant = float(train.mean()) if task.regression else int(np.bincount(train).argmax())
+    of, scores = torch.from_numpy(labels), metrics(task, sync_on_compute=False)
+    scores.update(torch.full_like(of, constant), of)
+    return {name: float(score) for name, score in scores.compute().items()}

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ftreg import Step
 from ftreg.encoder import Encoder
+from ftreg.noise import Moment
 from ftreg.regularizer import Regularizer
-from ftreg.step import Moment
 from ftreg.weights import Weights
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from ftreg import stages
-from ftreg.backbone import backbone_path
 from ftreg.bench.cells import Cell
-from ftreg.complaints import Parser, expected
+from ftreg.complaints import expected
 from ftreg.errors import UsageError
 from ftreg.finetuner import FineTuner
 from ftreg.identity import ELSEWHERE
-from ftreg.plan import Plan, build, refuse_overlap
+from ftreg.plan import Plan, build, data_of, data_options, refuse_overlap
 from ftreg.resume import shown
 from glue_tasks.data import GlueDataModule
 
@@ -44,21 +43,12 @@ class Checked(Plan):
 
     def data(self) -> GlueDataModule:
         """The run's data, apart from the trainer."""
-        config = self.resolved
-        options = {
-            **config["data"],
-            "tokenizer": backbone_path(config["model"]["backbone"]),
-            "split_seed": config["seeds"]["split"],
-        }
-        return _data(json.dumps(options, sort_keys=True))
+        return _data(json.dumps(data_options(self.resolved), sort_keys=True))
 
 
 @lru_cache(maxsize=4)
 def _data(options: str) -> GlueDataModule:
-    parser = Parser()
-    parser.add_class_arguments(GlueDataModule, "data")
-    made: GlueDataModule = parser.instantiate_classes(parser.parse_object({"data": json.loads(options)})).data
-    return made
+    return data_of(json.loads(options))
 
 
 def check(cell: Cell) -> Checked:

@@ -1,14 +1,13 @@
 """Runs from folders that `ftreg fit` and `ftreg bench` have written."""
 
 import csv
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ftreg.bench.grid import Seed
-from ftreg.bench.state import diverged
+from ftreg.bench.state import diverged, load
 from ftreg.errors import UsageError
 from ftreg.report.found import Choice, Found
 from ftreg.report.model import Run
@@ -48,7 +47,7 @@ def read(path: Path, choice: Choice, found: Found) -> None:
                 left[what] = left.get(what, 0) + 1
             else:
                 found.runs.append(run)
-        elif (folder / ERROR).is_file() and diverged(load(folder / ERROR)):
+        elif diverged(load(folder / ERROR)):
             lost.append(folder)
         else:
             state = "failed" if (folder / ERROR).is_file() else "not finished"
@@ -87,20 +86,6 @@ def _miss(found: Found, state: str, name: str) -> None:
     names = found.missing.setdefault(state, [])
     if name not in names:
         names.append(name)
-
-
-def load(path: Path) -> dict[str, Any]:
-    """What a JSON file holds.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{path}: not the JSON that ftreg writes ({error}); take its folder away") from None
 
 
 def _folders(path: Path) -> list[Path]:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from ftreg.__main__ import main
 from ftreg.encoder import Encoder
 from ftreg.finetuner import FineTuner
+from ftreg.noise import Moment
 from ftreg.regularizer import Regularizer
-from ftreg.step import Moment, Step
+from ftreg.step import Step
 from ftreg.structure import structural
 from ftreg.testing.cases import Case, companions
 from ftreg.testing.encoders import checkpoint

@@ -95,6 +95,7 @@ def test_it_is_its_own_once_it_has_failed_again(
     (runs / "rte/m/0/checkpoints/last.ckpt").touch()
     assert bench(methods={"m": ["--model.lr=1e-5"]}, seeds=[0]) == 1
     assert "failed   rte/m/0: too much" in capsys.readouterr().out
+    assert attempts(runs) == {"rte/m/0": 2}
     assert "--ckpt_path" not in (runs / "rte/m/0/attempts").read_text()
 
 

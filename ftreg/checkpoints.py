@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 
+from ftreg.atomic import write_atomically
 from ftreg.errors import UsageError
-from ftreg.run import write_atomically
 
 
 class Whole(TorchCheckpointIO):

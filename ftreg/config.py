@@ -12,6 +12,7 @@ from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
 from pytorch_lightning.utilities import rank_zero_only
 
 from ftreg import run
+from ftreg.atomic import write_atomically
 from ftreg.errors import UsageError
 from ftreg.names import listed
 from ftreg.regularizer import Regularizer
@@ -49,7 +50,7 @@ class SaveConfig(SaveConfigCallback):
             self.already_saved = True
             text = self.parser.dump(self.config, skip_none=False)
             path = Path(trainer.default_root_dir) / self.config_filename
-            run.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+            write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
             record = {**yaml.safe_load(text), "methods": run.methods(trainer)}
             for logger in trainer.loggers:
                 logger.log_hyperparams(record)

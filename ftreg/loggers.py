@@ -13,7 +13,7 @@ from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import CSVLogger as LightningCSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
-from ftreg.run import write_atomically
+from ftreg.atomic import write_atomically
 
 
 class _Writer(ExperimentWriter):

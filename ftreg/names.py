@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from ftreg.errors import UsageError
+from ftreg.files import ordinary
 
 CALLBACKS = "trainer.callbacks"
 LINKED = {
@@ -103,7 +104,7 @@ class Names:
 
     def _file(self, path: Path) -> None:
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = yaml.safe_load(ordinary(path).read_text(encoding="utf-8"))
         except yaml.YAMLError as error:
             line = error.problem_mark.line + 1 if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark else 1
             reason = getattr(error, "problem", None) or "not text"

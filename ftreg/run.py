@@ -5,7 +5,6 @@ RUN/config.yaml  metrics.csv  checkpoints/{best,last}.ckpt  predictions/<split>[
 
 import json
 import math
-import os
 import platform
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -18,6 +17,7 @@ import pytorch_lightning as pl
 import torch
 
 from ftreg import __version__
+from ftreg.atomic import write_atomically
 from ftreg.cost import Cost
 from ftreg.finetuner import FineTuner
 from ftreg.identity import SCHEMA
@@ -173,14 +173,3 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         }
     )
     write_atomically(path, lambda temporary: pq.write_table(table, temporary))
-
-
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -20,11 +20,12 @@ import yaml
 from filelock import FileLock, Timeout
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
+from ftreg.atomic import write_atomically
 from ftreg.errors import UsageError
+from ftreg.files import ordinary
 from ftreg.identity import ELSEWHERE
 from ftreg.names import listed
 from ftreg.resume import shown
-from ftreg.run import write_atomically
 
 GROUPS = ("model", "data", "trainer", "seeds")
 BESIDE = ("ckpt_path", "seed_everything", "weights_only")
@@ -136,7 +137,7 @@ def _read(stage: Mapping[str, Any] | str) -> dict[str, dict[str, Any]]:
     content: Any = stage
     if isinstance(stage, str):
         try:
-            content = yaml.safe_load(Path(stage).expanduser().read_text(encoding="utf-8"))
+            content = yaml.safe_load(ordinary(Path(stage).expanduser()).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise UsageError(f"{stage} cannot be read as YAML ({error})") from None
     groups = [content.get(name) or {} for name in GROUPS] if isinstance(content, Mapping) else [content]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ftreg.errors import UsageError
+from ftreg.files import ordinary
 from ftreg.names import imported, listed, unknown
 from glue_tasks.documents import TASKS as TEXT_TASKS
 from glue_tasks.errors import DataError
@@ -55,7 +56,7 @@ def read(path: Path) -> tuple[list[Fit], bool]:
     Raises:
         UsageError: there is no fit, it cannot be read, or it has an unknown task, method or option.
     """
-    if not path.exists():
+    if not path.is_dir() and not ordinary(path).exists():
         raise UsageError(f"{path}: no such file or folder; give a configuration, or a folder with runs")
     if path.name in (RESULT, REPORT):
         path = path.parent
@@ -226,7 +227,7 @@ def _load(path: Path) -> Mapping[str, Any]:
     from jsonargparse import get_loader
 
     try:
-        content = get_loader("yaml")(path.read_text(encoding="utf-8"))
+        content = get_loader("yaml")(ordinary(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except UnicodeDecodeError:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from glue_tasks import next_sentence, sentence_order
 from glue_tasks.errors import DataError
+from glue_tasks.files import ordinary
 from glue_tasks.labels import UNLABELLED
 from glue_tasks.tasks import Task
 
@@ -59,7 +60,7 @@ def read(path: str | None) -> list[list[str]]:
     if not path:
         raise DataError("data.source=text needs data.path: a file with a text on each line, or a folder of *.txt")
     place = Path(path).expanduser()
-    if not place.exists():
+    if not place.is_dir() and not ordinary(place).exists():
         raise DataError(f"{place}: no such file or folder; check data.path")
     files = [place]
     if place.is_dir():
@@ -82,7 +83,7 @@ def _lines(file: Path) -> Iterator[str]:
     """The stripped lines; they end at newlines only."""
     byte = 0
     try:
-        with file.open("rb") as stream:
+        with ordinary(file).open("rb") as stream:
             for line in stream:
                 # decoded by the line: the place of an error in a text stream is that within its last block
                 text = line.decode()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glue_tasks.errors import DataError
+from glue_tasks.files import ordinary
 
 SUFFIXES = (".tsv", ".csv", ".jsonl")
 
@@ -71,7 +72,7 @@ def read(
 
 def _tsv(file: Path, header: tuple[str, ...], drop_short_rows: bool) -> Rows:
     # newline="\n" and split, never splitlines or the csv module: GLUE's texts hold lone quotes and U+2028
-    with file.open(encoding="utf-8-sig", newline="\n") as stream:
+    with ordinary(file).open(encoding="utf-8-sig", newline="\n") as stream:
         names = header
         for number, line in enumerate(stream, start=1):
             cells = line.removesuffix("\n").removesuffix("\r").split("\t")
@@ -84,7 +85,7 @@ def _tsv(file: Path, header: tuple[str, ...], drop_short_rows: bool) -> Rows:
 
 
 def _csv(file: Path) -> Rows:
-    with file.open(encoding="utf-8-sig", newline="") as stream:
+    with ordinary(file).open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(stream, strict=True)
         names: tuple[str, ...] = ()
         start = 1
@@ -102,7 +103,7 @@ def _csv(file: Path) -> Rows:
 
 
 def _jsonl(file: Path) -> Rows:
-    with file.open(encoding="utf-8-sig", newline="\n") as stream:
+    with ordinary(file).open(encoding="utf-8-sig", newline="\n") as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 row = json.loads(line)

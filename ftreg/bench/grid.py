@@ -43,6 +43,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from ftreg.errors import UsageError
+from ftreg.files import ordinary
 from ftreg.names import nearest, unknown
 
 PLAIN = "plain"
@@ -102,7 +103,7 @@ def read(path: Path) -> Grid:
         UsageError: one line with the file, the key and what it should be.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(ordinary(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); give a grid file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -14,8 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from ftreg.atomic import write_atomically
 from ftreg.errors import UsageError
-from ftreg.run import write_atomically
 
 LAST = Path("checkpoints", "last.ckpt")
 MOMENT = 0.005

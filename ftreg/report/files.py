@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftreg.errors import UsageError
+from ftreg.files import ordinary
 from ftreg.names import unknown
 from ftreg.report.found import CHECKPOINTS, Choice, Found
 from ftreg.report.model import Run
@@ -142,7 +143,7 @@ def _one_unit(path: Path, rows: Sequence[tuple[str, Mapping[str, str]]]) -> None
 def _rows(path: Path, choice: Choice, headers: set[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """(`file:line`, the values of known columns) of each line, checked."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with open(ordinary(path, most=None), encoding="utf-8-sig", newline="") as file:
             head = file.readline()
             delimiter = max(",;\t", key=head.count)
             reader = csv.reader(itertools.chain([head], file), delimiter=delimiter, strict=True)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ftreg import __version__
+from ftreg.atomic import write_atomically
 from ftreg.report import sections, strips, style
 from ftreg.report.html import Html, element, join
 from ftreg.report.model import Report
 from ftreg.report.verdict import counted, title
-from ftreg.run import finite, write_atomically
+from ftreg.run import finite
 
 
 def write(report: Report, out: Path, figures: Mapping[str, Path]) -> Path:

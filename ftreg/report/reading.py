@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ftreg.errors import UsageError
+from ftreg.files import ordinary
 from ftreg.names import unknown
 from ftreg.report import files, folders
 from ftreg.report.found import Choice, Found
@@ -23,7 +24,7 @@ def read(paths: Sequence[Path], choice: Choice | None = None) -> Found:
     found = Found()
     tables: list[Path] = []
     for path in paths:
-        if not path.exists():
+        if not path.is_dir() and not ordinary(path, most=None).exists():
             raise UsageError(f"{path}: no such file or folder; give a folder of runs, or a CSV file of scores")
         if path.is_dir() or path.suffix == ".json":
             folders.read(path if path.is_dir() else path.parent, choice, found)

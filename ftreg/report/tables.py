@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ftreg.atomic import write_atomically
 from ftreg.report.model import Arm, Comparison, Report
 from ftreg.report.verdict import bracket, points, probability, significant, title
-from ftreg.run import finite, write_atomically
+from ftreg.run import finite
 
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

@@ -4,10 +4,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftreg.atomic import write_atomically
 from ftreg.errors import UsageError
 from ftreg.report import style
 from ftreg.report.model import Report
-from ftreg.run import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,0 +1,53 @@
+"""Ordinary files: a pipe, a socket or a device in the place of one may have no end, or no beginning."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from glue_tasks.errors import DataError
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+UNITS = {"GB": 10**9, "MB": 10**6, "kB": 10**3}
+
+
+def fault(file: Path, most: int | None = None) -> str:
+    """What keeps `file` from being read; empty for an ordinary file, and for one that is not there.
+
+    Args:
+        most: bytes that such a file may have.
+    """
+    try:
+        found = os.stat(file)
+    except OSError as error:
+        return "a symbolic link that leads back to itself" if error.errno == errno.ELOOP else ""
+    if not stat.S_ISREG(found.st_mode):
+        return KINDS.get(stat.S_IFMT(found.st_mode), "not an ordinary file")
+    if most is not None and found.st_size > most:
+        return f"{_size(found.st_size)} long, which is more than {_size(most)}"
+    return ""
+
+
+def ordinary(file: Path, most: int | None = None) -> Path:
+    """The same file, for a reader: `with ordinary(file).open() as stream`.
+
+    Args:
+        most: bytes that such a file may have.
+
+    Raises `DataError`: it is a folder, pipe, socket, device or endless link, or too long. It need not be there.
+    """
+    found = fault(file, most)
+    if found:
+        raise DataError(f"{file}: {found}; give an ordinary file")
+    return file
+
+
+def _size(size: int) -> str:
+    unit, scale = next(((unit, scale) for unit, scale in UNITS.items() if size >= scale), ("bytes", 1))
+    return f"{size / scale:,.0f} {unit}"

@@ -1,0 +1,77 @@
+"""Pipes, sockets, devices, endless links and much too long files: each is refused, unread, wherever a file is named."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ftreg import stages
+from ftreg.bench import grid
+from ftreg.errors import UsageError
+from ftreg.files import TEXT
+from ftreg.names import Names
+from ftreg.report.reading import read as read_runs
+from ftreg.used import read as read_used
+from glue_tasks import documents
+from glue_tasks.errors import DataError
+from glue_tasks.rows import read as read_rows
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def sock(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        here = os.getcwd()
+        os.chdir(path.parent)  # a socket's address is short
+        try:
+            server.bind(path.name)
+        finally:
+            os.chdir(here)
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+KINDS = {pipe: "a pipe", device: "a device", sock: "a socket", loop: "a symbolic link that leads back to itself"}
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "own.csv": lambda path: read_rows(path, ("text",), "label"),
+    "own.tsv": lambda path: read_rows(path, ("text",), "label"),
+    "own.jsonl": lambda path: read_rows(path, ("text",), "label"),
+    "own.txt": lambda path: documents.read(str(path)),
+    "config.yaml": lambda path: Names([], {}, []).check(["--config", str(path)]),
+    "grid.yaml": grid.read,
+    "stage.yaml": lambda path: stages.arguments({"stages": [str(path)]}, {"trainer": {}, "model": {"backbone": "x"}}),
+    "cited.yaml": read_used,
+    "scores.csv": lambda path: read_runs([path]),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
+def test_no_ordinary_file_is_refused_unread(tmp_path: Path, name: str, make: Callable[[Path], None]) -> None:
+    path = tmp_path / name
+    make(path)
+    with pytest.raises((UsageError, DataError)) as error:
+        READERS[name](path)
+    assert "\n" not in str(error.value)
+    assert f"{path}: {KINDS[make]}; give an ordinary file" in str(error.value)
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name.endswith("yaml")])
+def test_a_file_that_is_much_too_long_is_refused_unread(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.touch()
+    os.truncate(path, 10**12)  # takes no room
+    with pytest.raises(UsageError, match="1,000 GB long, which is more than 16 MB"):
+        READERS[name](path)
+    assert TEXT == 16 * 10**6

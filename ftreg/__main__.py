@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from ftreg import __version__
+from ftreg.complaints import answered
+from ftreg.errors import UsageError
 from ftreg.names import unknown
 
 COMMANDS = {
@@ -36,6 +38,7 @@ for example:
             --trainer.callbacks+=Mixout --trainer.callbacks.p=0.7"""
 
 
+@answered("ftreg")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code, 2 for a mistake in the input."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -50,8 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if arguments[0] not in COMMANDS:
         what = "give the command before its options, found" if arguments[0].startswith("-") else "no command"
-        print(f"ftreg: error: {unknown(what, arguments[0], list(COMMANDS))}", file=sys.stderr)
-        return 2
+        raise UsageError(unknown(what, arguments[0], list(COMMANDS)))
     if arguments[0] in HOMES:
         module, _, function = HOMES[arguments[0]].partition(":")
         try:
@@ -59,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ModuleNotFoundError as error:
             if error.name != "scipy":
                 raise
-            print(f"ftreg: error: ftreg {arguments[0]} needs scipy; pip install 'ftreg[report]'", file=sys.stderr)
-            return 2
+            raise UsageError(f"ftreg {arguments[0]} needs scipy; pip install 'ftreg[report]'") from error
         return int(getattr(home, function)(arguments[1:]))
     from ftreg import cli
 

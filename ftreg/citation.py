@@ -6,13 +6,13 @@ the fits that it starts from. The entries are those of `references.bib` beside t
 
 import argparse
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import NoReturn
 
+from ftreg.complaints import reading
 from ftreg.errors import UsageError
 from ftreg.used import Fit, read
 from glue_tasks.documents import TASKS as TEXT_TASKS
@@ -132,14 +132,11 @@ def main(arguments: Sequence[str]) -> int:
         help="a YAML file of ftreg fit, a run's folder, a folder of runs, or a report's folder",
     )
     parser.add_argument("--statistics", action="store_true", help="add the statistics, as for a report's folder")
-    try:
-        options = parser.parse_args(list(arguments))
+    options = parser.parse_args(list(arguments))
+    with reading():
         told = [read(path.expanduser()) for path in options.paths]
-        statistics = options.statistics or any(report for _, report in told)
-        print(render(cited((fit for fits, _ in told for fit in fits), statistics)))
-    except (UsageError, OSError) as error:
-        print(f"ftreg: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    statistics = options.statistics or any(report for _, report in told)
+    print(render(cited((fit for fits, _ in told for fit in fits), statistics)))
     return 0
 
 

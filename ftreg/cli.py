@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from lightning_fabric.plugins import CheckpointIO
@@ -12,7 +12,7 @@ from lightning_fabric.plugins import CheckpointIO
 from ftreg import loggers, resume, run, stages, table
 from ftreg.bench.grid import Seed
 from ftreg.checkpoints import Whole
-from ftreg.complaints import EXPECTED, expected
+from ftreg.complaints import reading, running
 from ftreg.config import check_writable, method_names, say
 from ftreg.cost import Cost
 from ftreg.diagnostics import Diagnostics
@@ -25,9 +25,18 @@ from ftreg.methods.two_stage import TwoStage, check_labels
 from ftreg.names import listed
 from ftreg.plan import Parsed, Plan, build, refuse_overlap
 from ftreg.quiet import quiet
+from glue_tasks.errors import DataError
 
-TRACEBACK = "FTREG_TRACEBACK"
-"""Set this environment variable to see where a one-line error came from."""
+
+class Begun(pl.Callback):
+    """Knows whether a batch has been computed."""
+
+    begun = False
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.begun = True
+
+    on_validation_batch_start = on_test_batch_start = on_predict_batch_start = cast(Any, on_train_batch_start)
 
 
 class Cli(Parsed):
@@ -81,6 +90,7 @@ class Cli(Parsed):
         """The trainer with the callbacks that every run has."""
         options: Any = self.config_init[self.subcommand]
         trainer = options.trainer
+        self.begun = Begun()
         callbacks = [*listed(trainer.callbacks)]
         if self.datamodule.heads:
             callbacks.append(MultiTask({task: list(labels) for task, labels in self.datamodule.heads.items()}))
@@ -104,14 +114,17 @@ class Cli(Parsed):
                 kwargs["plugins"] = [*listed(trainer.plugins), Whole()]
         else:
             kwargs["enable_checkpointing"] = False
-        try:
-            made = super().instantiate_trainer(**kwargs, callbacks=callbacks)
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise UsageError(f"the trainer's options do not go together: {error}") from error
+        with reading("the trainer's options do not go together"):
+            made = super().instantiate_trainer(**kwargs, callbacks=[*callbacks, self.begun])
         for callback in made.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, TwoStage) and self.start is not None:
                 callback.source = self.start["checkpoint"]
         return made
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Up to the first batch, it reads: rows, weights."""
+        with running(lambda: self.begun.begun):
+            super()._run_subcommand(subcommand)
 
     def after_fit(self) -> None:
         """The record of a fit that came to its end."""
@@ -144,24 +157,18 @@ def train(stage: Plan, folder: Path) -> None:
     last = folder / "checkpoints" / "last.ckpt"
     try:
         build([*arguments, f"--ckpt_path={last}"] if last.is_file() else arguments, Cli)
-    except EXPECTED as error:
+    except (UsageError, DataError, OSError) as error:
         raise UsageError(f"stage one, in {folder}: {error}") from error
     finally:
         loggers.close()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a subcommand; returns the exit code, 2 for a mistake in the input."""
+    """Run a subcommand; returns the exit code."""
     quiet()
     try:
         with stoppable():
             build(arguments, Cli)
-    except Exception as error:
-        known = expected(error)
-        if known is None or os.environ.get(TRACEBACK):
-            raise
-        print(f"ftreg: error: {' '.join(str(known).split())}", file=sys.stderr)
-        return 2
     finally:
         loggers.close()
     return 0

@@ -12,10 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ftreg import yaml_text
 from ftreg.errors import UsageError
-from ftreg.files import ordinary
 
 CALLBACKS = "trainer.callbacks"
 LINKED = {
@@ -92,10 +90,11 @@ class Names:
         for key, value in _pairs(arguments):
             if key in ("h", "help"):
                 continue
+            plain = _plain(value or "", key)
             if key in ("config", "c"):
                 self._file(Path(value or ""))
             elif key == CALLBACKS:
-                self._callbacks(_plain(value or ""), "")
+                self._callbacks(plain, "")
             elif key.startswith(f"{CALLBACKS}."):
                 self._callback_option(key.removeprefix(f"{CALLBACKS}."), "")
             else:
@@ -103,16 +102,7 @@ class Names:
                 self.given[key] = "the command line"
 
     def _file(self, path: Path) -> None:
-        try:
-            content = yaml.safe_load(ordinary(path).read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            line = error.problem_mark.line + 1 if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark else 1
-            reason = getattr(error, "problem", None) or "not text"
-            raise UsageError(f"{path}:{line}: not YAML ({reason}); mend the line, indentation is spaces") from None
-        except UnicodeDecodeError:
-            raise UsageError(f"{path}: not UTF-8 text; give a YAML file") from None
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be read ({error.strerror}); check --config") from None
+        content = yaml_text.read(path, "check --config")
         if not isinstance(content, dict):
             raise UsageError(f"{path}: holds no options; write them as `group:` and indented `option: value` lines")
         self._tree(content, "", path)
@@ -192,9 +182,11 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
         yield key.rstrip("+"), value if equals else following
 
 
-def _plain(value: str) -> Any:
-    """A command-line value as YAML reads it."""
+def _plain(value: str, key: str) -> Any:
+    """A command-line value as YAML reads it; what is no YAML is text, unless it is a list or a mapping."""
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
+        return yaml_text.load(value)
+    except UsageError as error:
+        if isinstance(error, yaml_text.TooMuchError) or value.lstrip().startswith(("{", "[")):
+            raise UsageError(f"--{key}: {error}") from None
         return value

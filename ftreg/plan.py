@@ -16,12 +16,13 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 import ftreg.methods as _methods  # noqa: F401  an imported method is found by its bare name
 from ftreg import resume, stages
 from ftreg.backbone import backbone_path
-from ftreg.complaints import Parser
+from ftreg.complaints import reading
 from ftreg.config import SaveConfig, Seeds, known_callbacks, methods_of
 from ftreg.errors import UsageError
 from ftreg.finetuner import FineTuner
 from ftreg.identity import folder_content, identity
 from ftreg.names import Names
+from ftreg.parser import Parser
 from ftreg.regularizer import check_claims
 from ftreg.structure import subclasses
 from glue_tasks.data import GlueDataModule
@@ -171,14 +172,15 @@ T = TypeVar("T", bound=Parsed)
 
 def build(arguments: Sequence[str], kind: type[T]) -> T:
     """Read a command line as one of the kinds here, or as `ftreg.cli.Cli`, which runs it."""
-    return kind(
-        FineTuner,
-        GlueDataModule,
-        save_config_callback=SaveConfig,
-        trainer_defaults=DEFAULTS,
-        seed_everything_default=False,
-        parser_class=Parser,
-        args=list(arguments),
-        auto_configure_optimizers=False,
-        load_from_checkpoint_support=False,
-    )
+    with reading():
+        return kind(
+            FineTuner,
+            GlueDataModule,
+            save_config_callback=SaveConfig,
+            trainer_defaults=DEFAULTS,
+            seed_everything_default=False,
+            parser_class=Parser,
+            args=list(arguments),
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )

@@ -7,6 +7,8 @@ import warnings
 import datasets
 import transformers
 
+from ftreg.complaints import shortened
+
 # Lightning's, each answered by our code: checkpoints are replaced on purpose; short runs log at their
 # evaluations; a fit's callbacks have no part in an evaluation; a best checkpoint in another folder is kept;
 # the model keeps predictions; what it logs was gathered over all ranks; whoever wants srun writes it.
@@ -25,7 +27,7 @@ ANSWERED = (
 
 def quiet() -> None:
     """Errors and warnings stay, in one line; advertisements, reports on a fresh head and bars outside a terminal go."""
-    warnings.formatwarning = lambda message, *_, **__: f"ftreg: warning: {' '.join(str(message).split())}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"ftreg: warning: {shortened(str(message))}\n"
     for message in ANSWERED:
         warnings.filterwarnings("ignore", message)
     for name in ("pytorch_lightning", "lightning_fabric", "huggingface_hub"):

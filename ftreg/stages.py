@@ -16,13 +16,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
+from ftreg import yaml_text
 from ftreg.atomic import write_atomically
 from ftreg.errors import UsageError
-from ftreg.files import ordinary
 from ftreg.identity import ELSEWHERE
 from ftreg.names import listed
 from ftreg.resume import shown
@@ -136,10 +135,7 @@ def _read(stage: Mapping[str, Any] | str) -> dict[str, dict[str, Any]]:
     """A stage by groups, each a copy; `callbacks+`, as a file may have it, is `callbacks`."""
     content: Any = stage
     if isinstance(stage, str):
-        try:
-            content = yaml.safe_load(ordinary(Path(stage).expanduser()).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UsageError(f"{stage} cannot be read as YAML ({error})") from None
+        content = yaml_text.read(Path(stage).expanduser(), "give the file of a stage")
     groups = [content.get(name) or {} for name in GROUPS] if isinstance(content, Mapping) else [content]
     if not all(isinstance(group, Mapping) for group in groups):
         raise UsageError(f"{stage!r} is no configuration; write groups such as data: and model:")

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from ftreg import yaml_text
 from ftreg.errors import UsageError
 from ftreg.files import ordinary
 from ftreg.names import imported, listed, unknown
@@ -223,18 +222,8 @@ def _bare(class_path: str) -> str:
 
 
 def _load(path: Path) -> Mapping[str, Any]:
-    """A YAML or JSON file as `ftreg fit` reads it: 1e-3 is a number."""
-    from jsonargparse import get_loader
-
-    try:
-        content = get_loader("yaml")(ordinary(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: not UTF-8 text; give a YAML file") from None
-    except yaml.YAMLError as error:
-        reason = getattr(error, "problem", None) or "not text"
-        raise UsageError(f"{path}: not YAML ({reason}); mend the file, indentation is spaces") from None
+    """A YAML or JSON file as `ftreg fit` reads it."""
+    content = yaml_text.read(path, "check the path")
     if not isinstance(content, Mapping):
         raise UsageError(f"{path}: holds no options; give a configuration of `ftreg fit`")
     return content

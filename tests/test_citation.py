@@ -479,7 +479,7 @@ class TestComplaints:
         )
         assert complaint(tmp_path).startswith(f"{tmp_path}: no result.json in or below it")
         (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-        assert complaint(tmp_path / "binary.yaml") == f"{tmp_path}/binary.yaml: not UTF-8 text; give a YAML file"
+        assert complaint(tmp_path / "binary.yaml") == f"{tmp_path}/binary.yaml:1: not UTF-8 text; give a YAML file"
 
     @pytest.mark.parametrize(
         "content", ["{}", '{"task": "rte", "methods": [3]}', '{"task": "rte", "methods": [], "start": 3}']

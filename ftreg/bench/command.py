@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from ftreg.bench.grid import read
+from ftreg.complaints import answered, reading
 from ftreg.errors import UsageError
-from glue_tasks.errors import DataError
 
 
 class _Arguments(argparse.ArgumentParser):
@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@answered("ftreg bench")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -45,15 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UsageError(f"--workers is {options.workers}; give 1 or more")
         if sys.platform == "win32":
             raise UsageError("ftreg bench needs the locks of Linux or macOS; run its cells with ftreg fit")
-        grid = read(options.grid)
+        with reading():
+            grid = read(options.grid)
         from ftreg.bench.bench import Bench
         from ftreg.quiet import quiet
 
         quiet()
         return Bench(grid, options, arguments).run()
-    except (UsageError, DataError, OSError) as error:
-        print(f"ftreg bench: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("stopped; nothing was running", file=sys.stderr)
         return 130

@@ -40,10 +40,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
+from ftreg import yaml_text
 from ftreg.errors import UsageError
-from ftreg.files import ordinary
 from ftreg.names import nearest, unknown
 
 PLAIN = "plain"
@@ -102,12 +100,7 @@ def read(path: Path) -> Grid:
     Raises:
         UsageError: one line with the file, the key and what it should be.
     """
-    try:
-        content = yaml.safe_load(ordinary(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); give a grid file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    content = yaml_text.read(path, "give a grid file")
     if not isinstance(content, Mapping):
         raise UsageError(f"{path}: holds no grid; write keys such as tasks: and methods:")
     try:

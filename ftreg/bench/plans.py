@@ -7,8 +7,7 @@ from typing import Any
 
 from ftreg import stages
 from ftreg.bench.cells import Cell
-from ftreg.complaints import expected
-from ftreg.errors import UsageError
+from ftreg.complaints import reading
 from ftreg.finetuner import FineTuner
 from ftreg.identity import ELSEWHERE
 from ftreg.plan import Plan, build, data_of, data_options, refuse_overlap
@@ -57,13 +56,8 @@ def check(cell: Cell) -> Checked:
     Raises:
         UsageError: what `ftreg fit` would complain of, with the cell's name.
     """
-    try:
+    with reading(cell.name):
         return build(["fit", *cell.arguments], Checked)
-    except Exception as error:
-        known = expected(error)
-        if known is None:
-            raise
-        raise UsageError(f"{cell.name}: {' '.join(str(known).split())}") from error
 
 
 def difference(before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -4,11 +4,11 @@ Exit codes: 0; 2 for a mistake in the input.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from ftreg.complaints import answered, reading
 from ftreg.errors import UsageError
 from ftreg.names import unknown
 from ftreg.report.found import CHECKPOINTS, Choice
@@ -66,34 +66,16 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@answered("ftreg")
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit code.
 
     Args:
         arguments: those after the command.
     """
-    try:
-        return _run(parser().parse_args(list(arguments)))
-    except (UsageError, OSError) as error:
-        print(f"ftreg: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-
-
-def _run(options: argparse.Namespace) -> int:
-    choice = Choice(options.checkpoint, tuple(_listed(options.metric)), _columns(options.columns))
-    from ftreg.report.analysis import analyse
-    from ftreg.report.reading import read
-
-    found = read([path.expanduser() for path in options.paths], choice)
-    report = analyse(
-        found,
-        options.baseline,
-        _listed(options.primary),
-        options.alpha,
-        options.effect / 100,
-        options.title,
-        list(map(str, options.paths)),
-    )
+    options = parser().parse_args(list(arguments))
+    with reading():
+        report = _read(options)
     from ftreg.report import tables
     from ftreg.report.figures import draw
     from ftreg.report.page import write
@@ -106,6 +88,23 @@ def _run(options: argparse.Namespace) -> int:
     figures = [path for png in drawn.values() for path in (png, png.with_suffix(".pdf"))]
     print(f"\n{shown}\n{out}: {', '.join(str(path.relative_to(out)) for path in [*files, *figures])}")
     return 0
+
+
+def _read(options: argparse.Namespace) -> Report:
+    choice = Choice(options.checkpoint, tuple(_listed(options.metric)), _columns(options.columns))
+    from ftreg.report.analysis import analyse
+    from ftreg.report.reading import read
+
+    found = read([path.expanduser() for path in options.paths], choice)
+    return analyse(
+        found,
+        options.baseline,
+        _listed(options.primary),
+        options.alpha,
+        options.effect / 100,
+        options.title,
+        list(map(str, options.paths)),
+    )
 
 
 def _text(report: Report) -> str:

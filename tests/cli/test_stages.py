@@ -205,7 +205,7 @@ def test_a_given_checkpoint(finished: Path, tmp_path: Path) -> None:
         ({"data": {"taskk": "mnli"}}, "TwoStage.stages: no option 'data.taskk'; did you mean 'data.task'?"),
         ({"trainer": {"callbacks": ["Mixuot"]}}, "TwoStage.stages: no method 'Mixuot'; did you mean 'Mixout'?"),
         ({"dta": {"task": "mnli"}}, "TwoStage.stages: no group 'dta' in a stage; it has model, data, trainer, seeds"),
-        ("none.yaml", "TwoStage.stages: none.yaml cannot be read as YAML"),
+        ("none.yaml", "TwoStage.stages: none.yaml: cannot be read (No such file"),
         ({"data": "mnli"}, "is no configuration; write groups such as data: and model:"),
         ({"data": {"task": "rte", "train_split": "dev"}}, "has evaluation rows that were trained on before: "),
         ({"data": {"task": "qnli", "also": [{"task": "rte", "train_split": "dev"}]}}, "trained on before: 24 of dev"),

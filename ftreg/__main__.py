@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ftreg import __version__
 from ftreg.complaints import answered
-from ftreg.errors import UsageError
+from ftreg.errors import INTERRUPTED, UsageError
 from ftreg.names import unknown
 
 COMMANDS = {
@@ -33,9 +33,9 @@ options:
   --version     the version
 
 for example:
-  ftreg fit --data.task rte --model.backbone demo --trainer.max_steps 20
+  ftreg fit --data.task rte --data.source sample --model.backbone demo --trainer.max_steps 20
   ftreg fit --config experiments/base.yaml --config experiments/tasks/rte.yaml \\
-            --trainer.callbacks+=Mixout --trainer.callbacks.p=0.7"""
+            --data.source tsv --data.path GLUE_DIR --trainer.callbacks+=Mixout --trainer.callbacks.p=0.7"""
 
 
 @answered("ftreg")
@@ -54,6 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[0] not in COMMANDS:
         what = "give the command before its options, found" if arguments[0].startswith("-") else "no command"
         raise UsageError(unknown(what, arguments[0], list(COMMANDS)))
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:  # while modules are imported, or in a command that has nothing to save
+        print("ftreg: stopped by Ctrl-C", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(arguments: list[str]) -> int:
     if arguments[0] in HOMES:
         module, _, function = HOMES[arguments[0]].partition(":")
         try:

@@ -14,12 +14,13 @@ from ftreg.bench.grid import Seed
 from ftreg.checkpoints import Whole
 from ftreg.complaints import reading, running
 from ftreg.config import check_writable, method_names, say
+from ftreg.console import Console
 from ftreg.cost import Cost
 from ftreg.diagnostics import Diagnostics
 from ftreg.errors import UsageError
 from ftreg.evaluations import Best, Evaluations, checkpoints
 from ftreg.identity import identity
-from ftreg.interruption import stoppable
+from ftreg.interruption import recorded, stoppable
 from ftreg.methods.multi_task import MultiTask
 from ftreg.methods.two_stage import TwoStage, check_labels
 from ftreg.names import listed
@@ -107,6 +108,7 @@ class Cli(Parsed):
                 kwargs["check_val_every_n_epoch"] = 1
             self.cost = Cost()
             callbacks += [self.cost, Diagnostics(), resume.Provenance(self.datamodule.task.name, self._plain())]
+            callbacks.append(Console(self.datamodule, self.model.backbone))
             if not trainer.fast_dev_run:
                 self.checkpoints = checkpoints(trainer.default_root_dir, splits)
                 callbacks += self.checkpoints
@@ -140,6 +142,7 @@ class Cli(Parsed):
             self.identity(),
             self.start,
         )
+        recorded()
         say(f"\n{table.render(result, self.datamodule.task.title, self.trainer.default_root_dir)}")
 
     def after_predict(self) -> None:

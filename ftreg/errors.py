@@ -11,3 +11,9 @@ class ConflictError(UsageError):
 
 class DivergedError(UsageError):
     """A loss or a gradient is no longer a finite number."""
+
+
+STOPPED = 75
+"""Exit code of a fit that was stopped and can be gone on with: EX_TEMPFAIL of sysexits.h."""
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C has ended and that left nothing to go on from: a shell's for that signal."""

@@ -1,12 +1,12 @@
-"""SIGTERM and SIGUSR1 end a fit between two optimizer steps, with a checkpoint there: nothing of it is lost.
+"""Ctrl-C, SIGTERM and SIGUSR1 end a fit between two optimizer steps, with a checkpoint there: nothing of it is lost.
 
-`ftreg bench` stops its runs by SIGTERM, and SLURM says by either that a job's time is up. Lightning's own handlers act
-at whatever line the signal meets. For SIGUSR1 they save there, be it inside an accumulation window; for SIGTERM they
-broadcast, while other ranks may be in another collective.
+`ftreg bench` stops its runs by SIGTERM, and SLURM says by SIGTERM or SIGUSR1 that a job's time is up. Lightning's own
+handlers act at whatever line the signal meets. For SIGUSR1 they save there, be it inside an accumulation window; for
+SIGTERM they broadcast, while other ranks may be in another collective; Ctrl-C saves nothing.
 """
 
+import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,25 +15,48 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.utilities import rank_zero_only
 
-SIGNALS = (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
-STOPPED = 75
-"""Exit code of a fit that was stopped and can be gone on with: EX_TEMPFAIL of sysexits.h."""
+from ftreg.errors import INTERRUPTED, STOPPED
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
+_trained: list[Path] = []
+"""The last checkpoint of a fit whose training is over, and whose record is not written yet."""
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Before training and after it, when there is nothing to save, these signals end the process with `STOPPED`."""
+    """Before training and after it, when there is nothing to save, these signals end the process, and say so."""
 
     def leave(number: int, _: FrameType | None) -> None:
-        raise SystemExit(STOPPED)
+        _shorten(number)
+        what = "outside training: there is nothing to save"
+        if _trained:
+            what = f"after training; {_how(_trained[-1])}"
+        tell(f"stopped by {_spoken(number)} {what}")
+        raise SystemExit(INTERRUPTED if number == signal.SIGINT and not _trained else STOPPED)
 
-    before = {number: signal.signal(number, leave) for number in SIGNALS}
+    # What is ignored stays so, as under nohup.
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, leave) for number in heard}
+    _trained.clear()
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def recorded() -> None:
+    """The record of the latest fit is written: nothing of it is left to be gone on with."""
+    _trained.clear()
+
+
+@rank_zero_only
+def tell(text: str) -> None:
+    """Say it at once, on the first process alone: a signal may have come amid another print."""
+    lead = "\n" if os.isatty(2) else ""  # out of a progress bar's line
+    os.write(2, f"{lead}ftreg: {text}\n".encode(errors="replace"))
 
 
 class Interruptions(Checkpoint):
@@ -56,7 +79,8 @@ class Interruptions(Checkpoint):
         self._told, self._step, self._saved = "", trainer.global_step, False
         # Lightning has just set its own, and puts back those from before the fit when that is over.
         for number in SIGNALS:
-            signal.signal(number, self._hear)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._hear)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         if trainer.global_step == self._step:
@@ -76,8 +100,14 @@ class Interruptions(Checkpoint):
         if self._saved:
             self._stop(trainer)
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        _trained.append(self.path)
+
     def _hear(self, number: int, _: FrameType | None) -> None:
-        self._told = signal.Signals(number).name
+        _shorten(number)
+        self._told = _spoken(number)
+        if number == signal.SIGINT:
+            tell("Ctrl-C: saves at the end of this step, then stops; once more ends it at once")
 
     def _agreed(self, trainer: pl.Trainer) -> bool:
         return trainer.strategy.reduce_boolean_decision(bool(self._told), all=False)
@@ -86,9 +116,22 @@ class Interruptions(Checkpoint):
         trainer.strategy.barrier("stopped")  # no rank leaves while another one saves
         if trainer.is_global_zero:
             why = self._told or "a signal to another rank"
-            how = f"give the same options and --ckpt_path={self.path} to go on"
-            print(f"ftreg: stopped by {why} after step {trainer.global_step}; {how}", file=sys.stderr, flush=True)
+            tell(f"stopped by {why} after step {trainer.global_step}; {_how(self.path)}")
         raise SystemExit(STOPPED)
+
+
+def _shorten(number: int) -> None:
+    """Let a second Ctrl-C end the process wherever it is, also while it waits for another rank."""
+    if number == signal.SIGINT:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _spoken(number: int) -> str:
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+
+
+def _how(path: Path) -> str:
+    return f"give the same options and --ckpt_path={path} to go on"
 
 
 def evaluates(trainer: pl.Trainer) -> bool:

@@ -53,3 +53,34 @@ def test_tables_of_results_are_of_their_records(records: Path):
     script = ROOT / "experiments" / "results" / "table.py"
     shown = subprocess.run([sys.executable, script, "show", records], check=True, capture_output=True, text=True).stdout
     assert shown.strip() in (ROOT / "experiments" / "results" / "README.md").read_text()
+
+
+def shown(text: str) -> list[str]:
+    """The commands that a text shows to be copied, each in one line."""
+    return re.findall(
+        r"^(?: {2,}|# +)((?:ftreg (?:fit|bench)|sbatch .*fit\.sbatch) .*)$", re.sub(r"\\\n[# ]*", "", text), re.M
+    )
+
+
+TEXTS = [ROOT / "README.md", *sorted((ROOT / "experiments").rglob("README.md")), ROOT / "ftreg" / "__main__.py"]
+TEXTS += sorted((ROOT / "experiments" / "slurm").glob("*.sbatch"))
+COMMANDS = [(path.relative_to(ROOT).as_posix(), line) for path in TEXTS for line in shown(path.read_text())]
+
+
+def test_commands_are_found():
+    assert {where for where, _ in COMMANDS} >= {card.relative_to(ROOT).as_posix() for card in CARDS} | {"README.md"}
+
+
+@pytest.mark.parametrize(("where", "line"), COMMANDS, ids=[where for where, _ in COMMANDS])
+def test_every_command_says_which_data_it_runs_on(where: str, line: str):
+    """Itself, or a file that it names: nobody should take the built-in sample's score for GLUE's."""
+    files = [ROOT / name for name in re.findall(r"\S+\.yaml", line)]
+    assert all(path.is_file() for path in files)
+    named = [(path, path.read_text()) for path in files]
+    bases = [
+        (path.parent / name).read_text() for path, text in named for name in re.findall(r"- (\S+\.yaml)$", text, re.M)
+    ]
+    assert any(
+        re.search(r"data\.source[ =]|^\s+source: (?!text)", text, re.M)
+        for text in [line, *(text for _, text in named), *bases]
+    )

@@ -18,7 +18,7 @@ from typing import Any
 from ftreg import stages
 from ftreg.bench.cells import Cell
 from ftreg.bench.state import LAST, Lock, State, Status, load, read, store
-from ftreg.interruption import STOPPED
+from ftreg.errors import STOPPED
 
 POLL = 0.1
 """Seconds between two looks at the running processes."""

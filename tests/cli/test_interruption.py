@@ -15,8 +15,9 @@ import torch
 
 from ftreg.__main__ import main
 from ftreg.cost import Cost
+from ftreg.errors import INTERRUPTED, STOPPED
 from ftreg.finetuner import FineTuner
-from ftreg.interruption import STOPPED, Interruptions, evaluates
+from ftreg.interruption import SIGNALS, Interruptions, evaluates
 from tests.cli.runs import MIXOUT, ROOT, SHORT, fit, metrics, result, same, weights
 
 TWICE = [
@@ -36,10 +37,10 @@ def whole(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def stopped(root: Path, *arguments: str) -> None:
+def stopped(root: Path, *arguments: str, code: int = STOPPED) -> None:
     with pytest.raises(SystemExit) as left:
         main(["fit", *SHORT, f"--trainer.default_root_dir={root}", *arguments])
-    assert left.value.code == STOPPED
+    assert left.value.code == code
     assert not (root / "result.json").exists()
 
 
@@ -57,20 +58,23 @@ def test_at_every_micro_batch(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], micro: int
 ) -> None:
     """Also inside an accumulation window, and in a step that an evaluation follows (the second and the third)."""
-    step, number = FineTuner.training_step, signal.SIGUSR1 if micro % 2 else signal.SIGTERM
+    step, number, before = FineTuner.training_step, SIGNALS[micro % 3], signal.getsignal(SIGNALS[micro % 3])
 
     def told(self: FineTuner, batch: Any, index: int) -> Any:
         loss = step(self, batch, index)
         if self.trainer.fit_loop.total_batch_idx == micro:
             os.kill(os.getpid(), number)
+            if number == signal.SIGINT:  # the second one is the system's to act on: no line of ours is waited for
+                assert signal.getsignal(number) is signal.SIG_DFL
         return loss
 
     with monkeypatch.context() as patch:
         patch.setattr(FineTuner, "training_step", told)
         stopped(tmp_path, *MIXOUT, *TWICE)
-    assert signal.getsignal(number) is signal.SIG_DFL
+    assert signal.getsignal(number) is before
     said = capfd.readouterr().err.splitlines()[-1]
-    assert said.startswith(f"ftreg: stopped by {number.name} after step {micro // 2 + 1}; ")
+    name = "Ctrl-C" if number == signal.SIGINT else number.name
+    assert said.startswith(f"ftreg: stopped by {name} after step {micro // 2 + 1}; ")
     assert f"--ckpt_path={tmp_path}/checkpoints/last.ckpt to go on" in said
     goes_on(tmp_path, whole, *MIXOUT, *TWICE)
 
@@ -125,23 +129,61 @@ def test_which_step_an_evaluation_follows(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(found) > 1
 
 
-def test_during_the_last_evaluation(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_during_the_last_evaluation(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], number: int
+) -> None:
     """Training is over and saved: the process ends there and then."""
 
     def told(self: FineTuner, *_: Any) -> None:
         if self.trainer.state.fn != "fit":
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
     with monkeypatch.context() as patch:
         patch.setattr(FineTuner, "on_validation_start", told, raising=False)
         stopped(tmp_path, *MIXOUT, *TWICE)
+    assert "after training; give the same options and --ckpt_path=" in capfd.readouterr().err.splitlines()[-1]
     goes_on(tmp_path, whole, *MIXOUT, *TWICE)
 
 
-def test_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Cost, "setup", lambda *_, **__: os.kill(os.getpid(), signal.SIGUSR1))
-    stopped(tmp_path)
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], number: int
+) -> None:
+    """Nothing can be gone on with. After Ctrl-C the exit code says so; whoever sends another signal tries again."""
+    monkeypatch.setattr(Cost, "setup", lambda *_, **__: os.kill(os.getpid(), number))
+    stopped(tmp_path, code=INTERRUPTED if number == signal.SIGINT else STOPPED)
     assert not list(tmp_path.rglob("*.ckpt"))
+    assert capfd.readouterr().err.splitlines()[-1].endswith("outside training: there is nothing to save")
+
+
+def test_what_is_ignored_stays_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a fit in a script's background, which Ctrl-C is not meant for."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    step = FineTuner.training_step
+
+    def told(self: FineTuner, batch: Any, index: int) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(FineTuner, "training_step", told)
+    try:
+        assert fit(tmp_path, "--trainer.max_steps=1")["cost"]["steps"] == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("command", ["fit", "cite"])
+def test_while_modules_are_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    def pressed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ftreg.cli.main", pressed)
+    monkeypatch.setattr("ftreg.citation.main", pressed)
+    assert main([command]) == INTERRUPTED
+    assert capsys.readouterr().err == "ftreg: stopped by Ctrl-C\n"
 
 
 class Slow(pl.Callback):

@@ -37,7 +37,8 @@ def project(
         return delta
     if norm == "linf":
         return delta.clamp(-radius, radius)
-    return delta * (radius / norms(delta, norm).clamp(min=FLOOR)).clamp(max=1).to(delta.dtype)
+    size = norms(delta, norm)
+    return torch.where(size > radius, delta * (radius / size).to(delta.dtype), delta)
 
 
 def finite(gradient: Float[Tensor, "batch tokens dim"]) -> Bool[Tensor, "batch"]:
@@ -55,7 +56,8 @@ def direction(
     usable = finite(gradient)[:, None, None] & mask.bool().unsqueeze(-1)
     # `where`, because NaN × 0 is NaN
     gradient = torch.where(usable, gradient, 0)
-    return gradient / norms(gradient, norm).clamp(min=floor).to(gradient.dtype)
+    # In the norm's precision: in float16, `floor` is 0 and a long norm infinite.
+    return (gradient / norms(gradient, norm).clamp(min=floor)).to(gradient.dtype)
 
 
 def ascend(
@@ -83,5 +85,6 @@ def start(
     """
     if norm == "linf":
         return size * draw
-    entries = mask.sum(1)[:, None, None] * draw.shape[-1]
-    return size * draw / entries.to(draw.dtype).sqrt()
+    entries = mask.sum(1)[:, None, None].clamp(min=1) * draw.shape[-1]
+    # The root in float32 at least: float16 ends at 65,504 entries.
+    return size * draw / entries.to(torch.promote_types(draw.dtype, torch.float32)).sqrt().to(draw.dtype)

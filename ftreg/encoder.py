@@ -58,6 +58,8 @@ class Encoder(nn.Module):
         self.features: Callable[[Mapping[str, Any]], Tensor | None] | None = None
         """Makes a batch's logits in a clean pass of training, while all below the head is frozen; see `Step.logits`."""
         self._anchors: dict[str, Tensor] = {}
+        self._loaded: dict[str, Tensor] = {}
+        """What `load` has put in place of the backbone's values, as the start."""
         if gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
 
@@ -206,8 +208,11 @@ class Encoder(nn.Module):
             if self.pristine:
                 self._anchors[name] = self.get_parameter(name).detach().clone()
             else:
-                start = Encoder(self.backbone, self.labels, self.seed)
-                self._anchors = {**{key: p.detach() for key, p in start.named_parameters()}, **self._anchors}
+                backbone = Encoder(self.backbone, self.labels, self.seed)
+                start = {key: p.detach() for key, p in backbone.named_parameters()} | self._loaded
+                # In the precision in which training started, so that it means the same as before a resumption.
+                like = dict(self.named_parameters())
+                self._anchors = {key: start[key].to(like[key].dtype) for key in start if key in like} | self._anchors
         return self._anchors[name]
 
     def load(self, values: Mapping[str, Tensor], anchor: Literal["pretrained", "intermediate"]) -> None:
@@ -224,6 +229,9 @@ class Encoder(nn.Module):
         for name, value in values.items():
             if anchor == "pretrained" and self.anchored(name):
                 self.anchor(name)
+            elif anchor == "intermediate":
+                self._anchors.pop(name, None)  # asked for before this start was
+                self._loaded[name] = value
             with torch.no_grad():
                 self.get_parameter(name).copy_(value)
 

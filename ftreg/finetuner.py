@@ -20,6 +20,7 @@ from ftreg.step import Scalar, Step, task_losses
 from ftreg.structure import describe, rebuild
 from ftreg.weights import Weights
 from ftreg.window import Window
+from glue_tasks.seeds import whole
 
 
 class FineTuner(pl.LightningModule):
@@ -64,6 +65,7 @@ class FineTuner(pl.LightningModule):
         for name, value in {"lr": lr, "weight_decay": weight_decay, "max_grad_norm": max_grad_norm}.items():
             if value < 0:
                 raise UsageError(f"model.{name} is {value}; it must not be negative")
+        init_seed = whole(init_seed, "model.init_seed")
         if not 0 <= warmup <= 1:
             raise UsageError(f"model.warmup is {warmup}; it is a fraction of the steps, from 0 to 1")
         if len(labels) == 1:
@@ -202,7 +204,9 @@ class FineTuner(pl.LightningModule):
         if self._weights is not None:
             self._weights.restore()
 
-    def on_after_backward(self) -> None:
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        super().backward(loss, *args, **kwargs)
+        # Not in on_after_backward, which callbacks have first: they look at the gradients of real weights too.
         self.restore_weights()
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

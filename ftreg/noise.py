@@ -7,19 +7,33 @@ of one optimizer step sees the same weight noise.
 """
 
 import hashlib
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import torch
 
-Key = str | int
+Key = str | SupportsIndex
+"""A word, or an integer of any kind: `0`, `np.int64(0)` and `torch.tensor(0)` are one key, and "0" is another."""
 
 
 def stream_seed(*key: Key) -> int:
-    """The seed of the stream named by `key`: 63 bits of BLAKE2b, the same on every machine and in every process."""
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    """The seed of the stream named by `key`: 63 bits of BLAKE2b, the same on every machine and in every process.
+
+    Raises:
+        TypeError: a part of the key is neither a string nor an integer.
+    """
+    digest = hashlib.blake2b(repr(tuple(map(_spelt, key))).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
+
+
+def _spelt(part: Key) -> str | int:
+    """The one spelling that is hashed."""
+    if isinstance(part, bool) or "bool" in str(getattr(part, "dtype", "")):
+        raise TypeError(f"{part!r} names no random stream; give a string or an integer")
+    return str.__str__(part) if isinstance(part, str) else operator.index(part)
 
 
 @dataclass(frozen=True)

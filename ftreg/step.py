@@ -265,10 +265,16 @@ class Step:
         if self.logs:
             self.record("non_finite", self._non_finite[self._owner])
 
-    def gradient_norm(self, values: Float[Tensor, "batch"]) -> Scalar:
-        """‖∂ mean(values) / ∂ params‖ of this micro-batch; keeps the graph. For diagnostics."""
-        found = self.gradients(self.scale * values, [*self.params.values()], keep_graph=True)
-        return torch.nn.utils.get_total_norm([g for g in found if g is not None])
+    def gradient_ratio(self, values: Float[Tensor, "batch"]) -> Scalar:
+        """‖∂ mean(values) / ∂ params‖ as a share of the task loss's, in this micro-batch; 0 where all is filler.
+
+        Keeps the graphs. For diagnostics.
+        """
+        norms = []
+        for each in (values, self.losses()):
+            found = self.gradients(self.scale * each, [*self.params.values()], keep_graph=True)
+            norms.append(torch.nn.utils.get_total_norm([g for g in found if g is not None]))
+        return norms[0] / norms[1].clamp(min=torch.finfo(norms[1].dtype).tiny)
 
     @contextmanager
     def _precision(self, clean: bool) -> Iterator[None]:

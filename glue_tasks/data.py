@@ -18,6 +18,7 @@ from glue_tasks.known import find
 from glue_tasks.loader import EvalLoader, Rows, State, TrainLoader
 from glue_tasks.metrics import majority, metrics
 from glue_tasks.mixture import MixtureLoader, Sampling, check_sampling
+from glue_tasks.seeds import whole
 from glue_tasks.sources import Source, fingerprint, load
 from glue_tasks.tasks import Task
 from glue_tasks.tokens import labels_of, load_tokenizer, tokenise
@@ -74,10 +75,11 @@ class GlueDataModule(pl.LightningDataModule):
         self.train_split = train_split or self.task.train
         self.evaluate = evaluate and self.task != TEXT
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.order_seed, self.split_seed = order_seed, split_seed
+        self.order_seed = whole(order_seed, "data.order_seed")
+        self.split_seed = whole(split_seed, "data.split_seed")
         self.sampling: Sampling = sampling
         self.temperature = temperature
-        self.beside: dict[str, Other] = others(also, self.task, source, path, split_seed)
+        self.beside: dict[str, Other] = others(also, self.task, source, path, self.split_seed)
         """Tasks that train beside this one, by the split that their rows are: `train/<task>`."""
         self.missing_splits: tuple[str, ...] = ()
         """Dev splits that are not at hand; only where training uses another dev split."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glue_tasks.errors import DataError
+from glue_tasks.seeds import whole
 
 Ints = NDArray[np.integer[Any]]
 State = dict[str, int | str]
@@ -128,7 +129,7 @@ class EpochOrder:
     """The order of the rows: a function of the seed and the epoch alone, so the same on every rank."""
 
     def __init__(self, rows: int, seed: int) -> None:
-        self.rows, self.seed, self.epoch = rows, seed, 0
+        self.rows, self.seed, self.epoch = rows, whole(seed, "order_seed"), 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from glue_tasks.errors import DataError
 from glue_tasks.loader import Batch, Rows, State, check_same, deal, stream
+from glue_tasks.seeds import whole
 
 Sampling = Literal["proportional", "temperature"]
 
@@ -40,7 +41,7 @@ class TaskOrder:
         self, sizes: list[int], batch_size: int, seed: int, sampling: Sampling = "proportional", temperature: float = 1
     ) -> None:
         check_sampling(sampling, temperature)
-        self.sizes, self.seed, self.epoch = sizes, seed, 0
+        self.sizes, self.seed, self.epoch = sizes, whole(seed, "order_seed"), 0
         self.sampling, self.temperature = sampling, temperature
         self.batches = torch.tensor([math.ceil(rows / batch_size) for rows in sizes])
 

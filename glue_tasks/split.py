@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glue_tasks.seeds import whole
+
 Indices = NDArray[np.int64]
 
 PHRASE = 2
@@ -108,6 +110,7 @@ def stratified_subset(strata: Indices, size: int, seed: int) -> Indices:
 
 def draws(rows: int, seed: int, purpose: str) -> list[int]:
     """A random number below 2**64 for every row."""
+    seed = whole(seed, "seed")
     texts = (f"{purpose}/{seed}/{row}".encode() for row in range(rows))
     return [int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") for text in texts]
 

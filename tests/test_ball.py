@@ -52,6 +52,31 @@ def test_padding_neither_moves_nor_counts():
     assert torch.equal(direction(X, mask, "l2")[0], torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
 
 
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_half_precision_divides_by_no_zero_and_no_infinity(norm: str):
+    """float16 has no number between 0 and 6e-8, and none above 65,504."""
+    x = X.half()
+    x[1] = 0
+    assert torch.equal(direction(x, ALL, norm)[1], torch.zeros(2, 2, dtype=torch.half))
+    large = torch.full((1, 10, 1000), 1000.0).half()  # whose l2 norm is 100,000
+    found = direction(large, torch.ones(1, 10, dtype=torch.long), norm)
+    torch.testing.assert_close(found, torch.full_like(large, 0.01 if norm == "l2" else 1.0))
+    draw = torch.ones(1, 100, 1000).half()
+    torch.testing.assert_close(start(draw, torch.ones(1, 100, dtype=torch.long), 1.0, "l2")[0, 0, 0].item(), 1e5**-0.5,
+                               rtol=1e-3, atol=0)  # fmt: skip
+
+
+def test_an_example_without_a_token_has_a_start_and_a_direction_of_zero():
+    mask = torch.tensor([[0, 0], [1, 1]])
+    assert torch.equal(start(X * mask[:, :, None], mask, 0.5, "l2")[0], torch.zeros(2, 2))
+    assert torch.equal(direction(X, mask, "l2")[0], torch.zeros(2, 2))
+
+
+def test_a_ball_smaller_than_any_gradients_floor_is_projected_to():
+    tiny = torch.tensor([[[5e-9, 0.0]]])
+    torch.testing.assert_close(project(tiny, 1e-9, "l2"), torch.tensor([[[1e-9, 0.0]]]), rtol=1e-5, atol=0)
+
+
 def test_the_start_has_the_papers_size():
     mask = (torch.arange(40) < torch.tensor([[10], [40]])).long()
     draw = (torch.rand(2, 40, 500) * 2 - 1) * mask[:, :, None]

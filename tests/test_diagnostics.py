@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
-from ftreg import FineTuner, Mixout
+from ftreg import SMART, FineTuner, Mixout, TwoStage
 from ftreg.diagnostics import Diagnostics
 from ftreg.encoder import Encoder
 from ftreg.groups import group
@@ -166,6 +166,27 @@ def test_resumed_distances_are_from_the_first_start(tmp_path: Path) -> None:
     for row, expected in zip(again.of("distance").values(), whole.of("distance").values(), strict=True):
         assert row == pytest.approx(expected, rel=1e-6)
     assert again.of("grad_norm") == {step: row for step, row in whole.of("grad_norm").items() if step > 3}
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_resumed_distances_are_from_the_stage(tmp_path: Path, precision: str) -> None:
+    """Everything that is logged after a resumption is what the uncut run logs there."""
+    backbone = checkpoint(tmp_path, "bert")
+    stage = tmp_path / "stage.ckpt"
+    fit(backbone, options={"lr": 1e-2}).trainer.save_checkpoint(stage)
+
+    def run(*callbacks: pl.Callback, **options: Any) -> Kept:
+        teachers = [SMART(noise="shared")] if precision == "64-true" else []
+        methods = [TwoStage(checkpoint=str(stage)), Mixout(p=0.5), *teachers]
+        pulled = {"decay_towards": "anchor", "weight_decay": 0.5, "lr": 1e-2}
+        return measured(backbone, *methods, *callbacks, options=pulled, precision=precision, **options)[0]
+
+    whole = run(every_step(tmp_path / "steps"), enable_checkpointing=True)
+    (third,) = (tmp_path / "steps").glob("*step=3.ckpt")
+    again = run(resume=str(third))
+    kinds = {key.split("/")[0] for _, row in again.rows for key in row}
+    assert {"distance", "grad_norm", "dev", "train"} <= kinds
+    assert again.rows == [(step, row) for step, row in whole.rows if step > 3]
 
 
 @pytest.mark.parametrize("method", [None, "Mixout"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ftreg import SMART, VAT, FineTuner, UsageError
+from ftreg import FGM, PGD, SMART, VAT, FineTuner, FreeLB, UsageError
 from ftreg.functional.divergences import kl, symmetric_kl
 from ftreg.functional.smart import max_rescale, stable_kl, stopped_kl
 from ftreg.regularizer import check_claims
@@ -164,6 +164,54 @@ def test_an_example_whose_gradient_is_not_finite_keeps_its_start(steady: str):
     assert term.isfinite()
     assert term > 0
     assert counted == {"SMART": 1}
+
+
+def test_the_published_step_leaves_padding_alone_without_a_guard(steady: str):
+    encoder = encoder_of(steady, ("a", "b"), torch.float64)
+    step = take(encoder, batch([9, 4, 7, 12]), SMART())
+    method = SMART(mu=0.0, variant="max_rescale", epsilon=0.0, perturb="embedding_output")
+    assert method.penalty(step)["smoothness"].isfinite()
+    real = step.mask.bool()
+    assert torch.equal(step.deltas[-1].abs().amax(-1), real.double())
+
+
+def test_the_published_step_leaves_an_example_whose_gradient_is_not_finite():
+    r, g = torch.full((2, 1, 2), 0.25), torch.ones(2, 1, 2)
+    g[0, 0, 0] = float("inf")
+    found = SMART(variant="max_rescale", epsilon=0.0)._step(r, g, torch.ones(2, 1, dtype=torch.long))
+    assert torch.equal(found[0], r[0])
+    assert torch.equal(found[1], torch.ones(1, 2))
+
+
+def test_a_ball_of_radius_zero_is_a_point(steady: str):
+    encoder = encoder_of(steady, ("a", "b"), torch.float64)
+    step = take(encoder, batch([9, 4]), SMART())
+    method = SMART(mu=0.0, **{**ACTS, "epsilon": 0.0})
+    assert method.penalty(step)["smoothness"] == 0
+    assert not step.deltas[-1].any()
+
+
+def test_a_curvature_probed_at_no_distance_is_refused():
+    with pytest.raises(UsageError, match=r"VAT\.xi is 0"):
+        VAT(xi=0.0)
+    VAT(xi=0.0, steps=0)
+
+
+METHODS = (SMART(noise="shared"), SMART(variant="max_rescale", epsilon=0.0), VAT(), FGM(), FreeLB(), PGD(norm="linf"))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: f"{method.name} {getattr(method, 'variant', '')}")
+def test_a_micro_batch_of_filler_logs_numbers(steady: str, warned: list[str], method: Any):
+    """With fewer rows than micro-batches and ranks, one row stands for none and counts for nothing."""
+    encoder = encoder_of(steady, ("a", "b"), torch.float64)
+    step = take(encoder, {**batch([9]), "valid": torch.tensor([False]), "scale": 1.0}, method, logs=True)
+    method.remember(encoder)
+    terms = method.objective(step) if method.claims else method.penalty(step)
+    values = [*terms.values()] if isinstance(terms, dict) else [terms]
+    assert [float(value.detach()) for value in values] == [0.0] * len(values)
+    assert step.diagnostics
+    assert all(math.isfinite(float(value)) for value in step.diagnostics.values())
+    assert not warned
 
 
 def test_the_adversary_is_worth_more_than_a_random_point(steady: str):

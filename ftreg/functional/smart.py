@@ -18,8 +18,12 @@ def momentum(teacher: Mapping[str, Tensor], weights: Mapping[str, Tensor], beta:
 
 
 def max_rescale(r: Float[Tensor, "batch tokens dim"], guard: float) -> Float[Tensor, "batch tokens dim"]:
-    """The published code's step in place of a projection: each token divided by its largest absolute entry."""
-    return r / (r.abs().amax(-1, keepdim=True) + guard)
+    """The published code's step in place of a projection: each token divided by its largest absolute entry.
+
+    A token that is all zero, as padding is, stays so, also at a `guard` of 0.
+    """
+    largest = r.abs().amax(-1, keepdim=True)
+    return r / torch.where(largest > 0, largest + guard, 1)
 
 
 def stable_kl(p: Float[Tensor, "batch classes"], q: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch"]:

@@ -147,16 +147,19 @@ class SMART(Regularizer):
 
     def _step(self, r: Tensor, g: Tensor, mask: Tensor) -> Tensor:
         if self.variant == "projected":
+            if self.epsilon == 0:  # for `ball`, no bound
+                return torch.zeros_like(r)
             return ascend(r, g, mask, self.step_size, self.epsilon, "linf", TINY)
-        g = torch.where(finite(g)[:, None, None] & mask.bool().unsqueeze(-1), g, 0)
-        return max_rescale(r + self.step_size * g, self.epsilon)
+        usable = finite(g)[:, None, None]
+        g = torch.where(usable & mask.bool().unsqueeze(-1), g, 0)
+        return torch.where(usable, max_rescale(r + self.step_size * g, self.epsilon), r)
 
     def _report(self, step: Step, losses: Tensor, r: Tensor) -> None:
         """Whether it bites: the term's gradient as a share of the task's."""
-        ratio = self.weight * step.gradient_norm(losses) / step.gradient_norm(step.losses())
+        ratio = self.weight * step.gradient_ratio(losses)
         step.record("gradient_ratio", ratio)
-        step.record("delta_max", r.abs().max())
-        if ratio < WEAK and not self._warned:
+        step.record("delta_max", torch.where(step.valid[:, None, None], r, 0).abs().max())
+        if ratio < WEAK and not self._warned and bool(step.valid.any()):
             self._warned = True
             rank_zero_warn(
                 f"SMART: at step {step.number} the smoothness term's gradient is {float(ratio):.1e} of the task's: it "

@@ -15,6 +15,7 @@ import torch
 
 from ftreg.ball import TINY, direction, finite
 from ftreg.checks import at_least, one_of
+from ftreg.errors import UsageError
 from ftreg.functional.divergences import kl
 from ftreg.regularizer import Regularizer
 from ftreg.step import Scalar, Step
@@ -47,6 +48,8 @@ class VAT(Regularizer):
         noise: Literal["shared", "fresh"] = "shared",
     ) -> None:
         at_least("VAT", 0, weight=weight, epsilon=epsilon, xi=xi, steps=steps)
+        if steps and not xi:
+            raise UsageError("VAT.xi is 0, where a divergence has no gradient to follow; give 0.1, or VAT.steps=0")
         one_of("VAT", noise=(noise, Literal["shared", "fresh"]))
         self.weight, self.epsilon, self.xi, self.steps = weight, epsilon, xi, steps
         self.noise = noise
@@ -69,5 +72,5 @@ class VAT(Regularizer):
             step.count_non_finite(slope)
         losses = kl(target, step.logits(self.epsilon * d, noise=self.noise))
         if step.logs:
-            step.record("gradient_ratio", self.weight * step.gradient_norm(losses) / step.gradient_norm(step.losses()))
+            step.record("gradient_ratio", self.weight * step.gradient_ratio(losses))
         return self.weight * step.mean(losses)

@@ -1,6 +1,6 @@
 """What the command line adds to a configuration: seeds, the file that keeps it, and what it says of its methods."""
 
-import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from ftreg import run
 from ftreg.atomic import write_atomically
 from ftreg.errors import UsageError
+from ftreg.launch import first
 from ftreg.names import listed
 from ftreg.regularizer import Regularizer
 from ftreg.structure import subclasses
@@ -85,16 +86,17 @@ def methods_of(callbacks: Any) -> list[Regularizer]:
 
 
 def check_writable(root: str) -> None:
-    """Make the run's folder, and write in it.
+    """Make the run's folder, and write in it, on the first process of a launch alone.
 
     Raises:
         UsageError: that cannot be done.
     """
-    probe = Path(root) / f".{os.getpid()}.tmp"
+    if not first():
+        return
     try:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        Path(root).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
     except OSError as error:
         raise UsageError(
             f"trainer.default_root_dir {root}: cannot write there ({error.strerror}); give another folder"

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from pytorch_lightning.utilities import rank_zero_info
 
+from ftreg.atomic import write_atomically
+
 
 def layer_weights(path: Path, steps: Sequence[int], weights: Mapping[int, Sequence[float]]) -> None:
     """Each layer's weight over the optimizer steps, from light (low) to dark (high), labelled at its end.
@@ -32,7 +34,5 @@ def layer_weights(path: Path, steps: Sequence[int], weights: Mapping[int, Sequen
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("weight of the layer")
     axes.spines[["top", "right"]].set_visible(False)
-    temporary = path.with_suffix(".tmp.png")
     FigureCanvasAgg(figure)  # no window, whatever the backend
-    figure.savefig(temporary, format="png", dpi=150)
-    temporary.replace(path)
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))

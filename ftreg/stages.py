@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
+from pytorch_lightning.utilities import rank_zero_info
 
 from ftreg import yaml_text
 from ftreg.atomic import write_atomically
 from ftreg.errors import UsageError
 from ftreg.identity import ELSEWHERE
+from ftreg.launch import first
 from ftreg.names import listed
 from ftreg.resume import shown
 
@@ -96,7 +97,7 @@ def obtain(folder: Path, train: Callable[[], None]) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     done, claim, launch = folder / RESULT, folder / ".training", _launch()
-    if getattr(rank_zero_only, "rank", 0) or int(os.environ.get("NODE_RANK", 0)):
+    if not first():
         while not done.is_file() and _text(claim) != launch:
             time.sleep(0.1)
         if not done.is_file():

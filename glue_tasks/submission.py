@@ -3,12 +3,12 @@
 import difflib
 import math
 import operator
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from glue_tasks.atomic import together
 from glue_tasks.errors import DataError
 from glue_tasks.tasks import GLUE, Task
 
@@ -56,15 +56,17 @@ def write_submission(predictions: Mapping[str, Sequence[float]], folder: Path) -
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise DataError(f"predictions {key!r}: not a test split of GLUE; {hint}expected {', '.join(slots)}")
     texts = {slot.file: _text(key, slot, predictions.get(key)) for key, slot in slots.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        _replace(folder / name, text.encode())
-    temporary = folder / f".{ZIP}.{os.getpid()}"
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in texts.items():
-            archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)  # no clock: same input, same bytes
-    validate_submission(temporary)
-    os.replace(temporary, folder / ZIP)
+    try:
+        with together(folder) as place:
+            for name, text in texts.items():
+                (place / name).write_bytes(text.encode())
+            with zipfile.ZipFile(place / ZIP, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, text in texts.items():
+                    info = zipfile.ZipInfo(name)  # no clock: same input, same bytes
+                    archive.writestr(info, text, zipfile.ZIP_DEFLATED)
+            validate_submission(place / ZIP)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror}); make room, or give another folder") from error
     return {slot.file: key if key in predictions else PLACEHOLDER for key, slot in slots.items()}
 
 
@@ -127,10 +129,3 @@ def _in_range(value: str, task: Task) -> bool:
         return low <= float(value) <= high
     except ValueError:
         return False
-
-
-def _replace(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, file)

@@ -76,17 +76,19 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(list(arguments))
     with reading():
         report = _read(options)
+    from ftreg.atomic import together
     from ftreg.report import tables
     from ftreg.report.figures import draw
     from ftreg.report.page import write
 
     out = options.out.expanduser()
-    drawn = draw(report, out)  # first: it needs an extra, and without that nothing should be written
-    files = tables.write(report, out)
-    shown = write(report, out, drawn)
+    with together(out) as folder:
+        drawn = draw(report, folder)
+        files = tables.write(report, folder)
+        shown = write(report, folder, drawn)
     print(_text(report))
     figures = [path for png in drawn.values() for path in (png, png.with_suffix(".pdf"))]
-    print(f"\n{shown}\n{out}: {', '.join(str(path.relative_to(out)) for path in [*files, *figures])}")
+    print(f"\n{out / shown.name}\n{out}: {', '.join(str(path.relative_to(folder)) for path in [*files, *figures])}")
     return 0
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from ftreg.report import command, figures, page
 from ftreg.report.model import Report
+from tests.full import full
 from tests.report.records import grid
 
 
@@ -84,3 +85,17 @@ def test_mistakes_are_one_line(
     assert complaint in errors
     assert errors.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_on_a_full_disk_the_report_before_is_whole(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert command.main([str(runs), "--out", str(out), "--title", "first"]) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    for size in (2_000, 20_000, max(map(len, before.values())) - 1):
+        with full(size):
+            assert command.main([str(runs), "--out", str(out), "--title", "other"]) == 2
+        assert capsys.readouterr().err.startswith(f"ftreg: error: {out}: cannot be written (File too large)")
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

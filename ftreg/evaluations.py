@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_warn
 
 from ftreg.interruption import Interruptions
@@ -45,22 +46,55 @@ class Evaluations(pl.Callback):
         trainer.val_check_batch = next((point for point in self._points if point >= count), self._points[-1])
 
 
-class Saves(Checkpoint):
-    """`last.ckpt`, as often as other fits evaluate, of a fit that evaluates nothing."""
+class Last(Checkpoint):
+    """`last.ckpt`: after every evaluation, and after the last step of all, wherever and why training ends there.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: of the checkpoint.
+        spaced: whether nothing is evaluated: it is then saved as often as other fits evaluate.
+    """
+
+    def __init__(self, path: Path, spaced: bool = False) -> None:
+        self.path, self.spaced = path, spaced
         self._points: list[int] = []
-        self._saved = 0
+        self._saved = -1
+        self._over = False
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Early stopping and the like do not say again that they have stopped a run.
+        trainer.should_stop = trainer.should_stop or self._over
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._points, self._saved = points(int(trainer.estimated_stepping_batches)), trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         # The micro-batches after an optimizer step see its number too.
-        if trainer.global_step != self._saved and trainer.global_step in self._points:
-            self._saved = trainer.global_step
-            trainer.save_checkpoint(self.path)
+        if self.spaced and trainer.global_step != self._saved and trainer.global_step in self._points:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._over = True
+        if self._saved != trainer.global_step or trainer.should_stop:
+            self._save(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Gone on with elsewhere, with no step left.
+        if not trainer.strategy.broadcast(self.path.is_file()):
+            self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        self._saved = trainer.global_step
+        trainer.save_checkpoint(self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"over": True} if self._over else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._over = bool(state_dict.get("over"))
 
 
 class Best(ModelCheckpoint):
@@ -76,14 +110,10 @@ class Best(ModelCheckpoint):
 
 
 def checkpoints(root: str, splits: Sequence[str]) -> list[Checkpoint]:
-    """`best.ckpt` by the first split's score, and `last.ckpt` at every evaluation; without splits, only the last.
-
-    `last.ckpt` also where a signal stops the fit. The stock `save_last` saves only with a new best.
-    """
+    """`best.ckpt` by the first split's score, if there is one, and `last.ckpt`, also where a signal stops the fit."""
     folder = Path(root) / "checkpoints"
     last = folder / "last.ckpt"
-    stop = Interruptions(last)
-    if not splits:
-        return [Saves(last), stop]
-    best = Best(folder, "best", monitor=f"{splits[0]}/score", mode="max", enable_version_counter=False)
-    return [best, ModelCheckpoint(folder, "last", enable_version_counter=False), stop]
+    best = (
+        Best(folder, "best", monitor=f"{splits[0]}/score", mode="max", enable_version_counter=False) if splits else None
+    )
+    return [*([best] if best else []), Last(last, spaced=not splits), Interruptions(last)]

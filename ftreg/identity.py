@@ -21,9 +21,36 @@ ELSEWHERE = frozenset(
         "strategy", "use_distributed_sampler",
     }
 )  # fmt: skip
+OFF_AT_ZERO = frozenset(
+    {"fast_dev_run", "num_sanity_val_steps", "overfit_batches", "reload_dataloaders_every_n_epochs"}
+)
+"""Trainer options whose 0 is no such thing. Of others it is a value: clipping at 0 is not the default."""
 
-OFF: tuple[Any, ...] = (None, False, [])
-"""A trainer option with such a value is as good as absent: the next Lightning may have more of them."""
+
+def written(value: Any) -> str:
+    """An option's value as text, the same for two values that no number can differ by.
+
+    Types count: 0, 0.0 and false are three values. What an option's own type makes of a value is the parser's to say,
+    and has been said by then. A tuple is a list.
+    """
+    return json.dumps(_keyed(value), sort_keys=True, default=str)
+
+
+def _keyed(value: Any) -> Any:
+    """With keys that JSON would make strings of told from those strings."""
+    if isinstance(value, Mapping):
+        return {k if isinstance(k, str) else f"{type(k).__name__} {k}": _keyed(item) for k, item in value.items()}
+    return [_keyed(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values of an option are one."""
+    return written(one) == written(other)
+
+
+def off(name: str, value: Any) -> bool:
+    """Whether a trainer option with that value is as good as absent: the next Lightning may have more of them."""
+    return written(value) in ("null", "false", "[]") or (name in OFF_AT_ZERO and written(value) in ("0", "0.0"))
 
 
 def identity(config: Mapping[str, Any], contents: Mapping[str, str]) -> str:
@@ -34,7 +61,9 @@ def identity(config: Mapping[str, Any], contents: Mapping[str, str]) -> str:
         contents: hashes that stand for local paths, `backbone` and `data`; and `stages`, the identity of the stage
             that the run starts from.
     """
-    trainer = {name: value for name, value in config["trainer"].items() if name not in ELSEWHERE and value not in OFF}
+    trainer = {
+        name: value for name, value in config["trainer"].items() if name not in ELSEWHERE and not off(name, value)
+    }
     trainer["callbacks"] = [_resolved(entry, contents) for entry in listed(config["trainer"].get("callbacks"))]
     model = {**config["model"], "backbone": contents.get("backbone", config["model"]["backbone"])}
     data = {name: value for name, value in config["data"].items() if name not in ("path", "eval_batch_size")}
@@ -43,7 +72,7 @@ def identity(config: Mapping[str, Any], contents: Mapping[str, str]) -> str:
     ]
     data["content"] = contents.get("data", config["data"].get("path"))
     resolved = {"schema": SCHEMA, "seeds": config["seeds"], "model": model, "data": data, "trainer": trainer}
-    return hashlib.sha256(json.dumps(resolved, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(written(resolved).encode()).hexdigest()[:16]
 
 
 def _resolved(callback: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any]:

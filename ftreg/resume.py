@@ -11,7 +11,7 @@ import yaml
 
 from ftreg.checkpoints import load
 from ftreg.errors import UsageError
-from ftreg.identity import ELSEWHERE, OFF
+from ftreg.identity import ELSEWHERE, off, same
 from ftreg.names import listed
 from ftreg.structure import subclasses
 
@@ -62,7 +62,7 @@ def check_same_run(path: str, run: Mapping[str, Any], task: str, config: Mapping
         )
     before, now = dict(_options(run["config"])), dict(_options(config))
     for name in before | now:
-        if before.get(name) != now.get(name) and name not in MAY_DIFFER:
+        if not same(before.get(name), now.get(name)) and name not in MAY_DIFFER:
             raise UsageError(
                 f"{name} is {shown(before.get(name))} in {path} and {shown(now.get(name))} here; "
                 f"a resumed run keeps its options: give the same, or leave out ckpt_path"
@@ -78,7 +78,7 @@ def adopt(path: str, run: Mapping[str, Any], config: Mapping[str, Any], given: C
     arguments = []
     for name, before in (run["config"]["model"] if run else {}).items():
         now = config["model"].get(name)
-        if before == now:
+        if same(before, now):
             continue
         if f"model.{name}" in given:
             raise UsageError(
@@ -96,7 +96,7 @@ def _options(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     methods = {cls.__name__ for cls in subclasses()}
     callbacks = listed(config["trainer"].get("callbacks"))
     for name, value in config["trainer"].items():
-        if name not in {*ELSEWHERE, "callbacks"} and value not in OFF:
+        if name not in {*ELSEWHERE, "callbacks"} and not off(name, value):
             yield f"trainer.{name}", value
     yield "trainer.callbacks", [c for c in callbacks if c["class_path"].rpartition(".")[2] in methods]
 

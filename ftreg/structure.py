@@ -1,5 +1,6 @@
 """Methods in a checkpoint: which ones changed the network, so that it can be rebuilt without a trainer."""
 
+import importlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -29,11 +30,12 @@ def describe(methods: Sequence[Regularizer]) -> list[dict[str, Any]]:
 def rebuild(record: Sequence[Mapping[str, Any]]) -> list[Regularizer]:
     """The methods that `describe` recorded.
 
-    Only classes that are imported already are considered: a checkpoint must not choose what code runs.
+    Beside our own only classes that are imported already are considered: a checkpoint must not choose what code runs.
 
     Raises:
         UsageError: a method is unknown here.
     """
+    importlib.import_module("ftreg.methods")
     known = {cls.__name__: cls for cls in subclasses()}
     for entry in record:
         if entry["class"] not in known:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ftreg.backbone import DEMO_NOTE
+from ftreg.identity import same
 from ftreg.structure import subclasses
 
 SAMPLE_NOTE = "built-in sample: generated sentences for trying out and for tests, not GLUE. Scores are not comparable"
@@ -76,7 +77,7 @@ def _options(method: Mapping[str, Any]) -> Iterator[str]:
     known = {cls.__name__: cls for cls in subclasses()}
     parameters = inspect.signature(known[method["name"]]).parameters if method["name"] in known else {}
     for number, (name, value) in enumerate(method["options"].items()):
-        if number == 0 or name not in parameters or parameters[name].default != value:
+        if number == 0 or name not in parameters or not same(parameters[name].default, value):
             nested = isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, dict) for v in value))
             yield f"{name}={'…' if nested else value}"
 

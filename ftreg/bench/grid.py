@@ -215,7 +215,7 @@ def _numbers(where: str, value: Any) -> list[int]:
 
 
 def _match(value: Any, methods: Mapping[str, Settings]) -> dict[str, float | None]:
-    if value in (None, False):
+    if value is None or value is False:
         return {}
     if PLAIN not in methods:
         raise UsageError(f"match_compute: there is no method {PLAIN!r} to match")

@@ -9,7 +9,7 @@ from ftreg import stages
 from ftreg.bench.cells import Cell
 from ftreg.complaints import reading
 from ftreg.finetuner import FineTuner
-from ftreg.identity import ELSEWHERE
+from ftreg.identity import ELSEWHERE, same
 from ftreg.plan import Plan, build, data_of, data_options, refuse_overlap
 from ftreg.resume import shown
 from glue_tasks.data import GlueDataModule
@@ -64,7 +64,7 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     """The first option that two configurations differ in, with both values; empty if none does."""
     old, new = dict(_flat(before)), dict(_flat(now))
     for name in old | new:
-        if old.get(name) != new.get(name):
+        if not same(old.get(name), new.get(name)):
             return f"{name} {shown(old.get(name))} there and {shown(new.get(name))} in the grid"
     return ""
 

@@ -265,7 +265,8 @@ class FineTuner(pl.LightningModule):
             if hasattr(data, "metrics"):
                 scores = found.scores(data.metrics(split))
                 self.log_dict({f"{split}/{name}": value for name, value in scores.items()})
-                self.log(f"{split}/score", sum(scores.values()) / len(scores), prog_bar=True)
+                chosen_by = data.score(scores) if hasattr(data, "score") else sum(scores.values()) / len(scores)
+                self.log(f"{split}/score", chosen_by, prog_bar=True)
 
     on_test_epoch_end = on_validation_epoch_end
 

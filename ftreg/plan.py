@@ -18,6 +18,7 @@ from ftreg import resume, stages
 from ftreg.backbone import backbone_path
 from ftreg.complaints import reading
 from ftreg.config import SaveConfig, Seeds, known_callbacks, methods_of
+from ftreg.declared import check_tasks, with_metrics
 from ftreg.errors import UsageError
 from ftreg.finetuner import FineTuner
 from ftreg.identity import folder_content, identity
@@ -56,6 +57,7 @@ class Parsed(LightningCLI):
         known = [name for name in self._parser(arguments[0])._option_string_actions if name.startswith("--")]
         names = Names([name[2:] for name in known], known_callbacks(), [cls.__name__ for cls in subclasses()])
         names.check(arguments[1:])
+        check_tasks(arguments[1:])
         self.config = parser.parse_args(arguments)
         options = self.config[arguments[0]]
         if arguments[0] == "fit":
@@ -127,7 +129,7 @@ class Parsed(LightningCLI):
         """The resolved configuration as plain values, without what is linked."""
         name = subcommand or str(self.subcommand)
         text = self._parser(name).dump(self.config[name], skip_none=False)
-        return dict(yaml.safe_load(text))
+        return with_metrics(yaml.safe_load(text))
 
 
 class Plan(Parsed):

@@ -68,7 +68,7 @@ def record(
     majority = {split: data.majority(split) for split in data.final_splits}
     reported = None
     if data.final_splits:
-        split, metric = (*data.dev_splits, *data.final_splits)[0], data.task.metrics[0]
+        split, metric = (*data.dev_splits, *data.final_splits)[0], data.task.metric_names[0]
         # Under `dev`, the best checkpoint was chosen on the rows that are reported: the last one was not.
         checkpoint = "best" if data.protocol == "holdout" else "last"
         value = scores[split][checkpoint][metric]
@@ -126,7 +126,7 @@ def evaluate(trainer: pl.Trainer, model: FineTuner, data: Any) -> tuple[Scores, 
             run(model, datamodule=data, verbose=False)
             predictions.update(model.predictions)
             for split in model.predictions:
-                scores[split] = {m: float(trainer.callback_metrics[f"{split}/{m}"]) for m in data.task.metrics}
+                scores[split] = {m: float(trainer.callback_metrics[f"{split}/{m}"]) for m in data.task.metric_names}
     finally:
         trainer.loggers = loggers
     return scores, predictions

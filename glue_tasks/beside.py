@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from glue_tasks.documents import TEXT
 from glue_tasks.errors import DataError
-from glue_tasks.known import find
+from glue_tasks.known import task_of
 from glue_tasks.sources import Source, load
 from glue_tasks.split import stratified_subset, stratify
 from glue_tasks.tasks import Task
@@ -47,7 +47,7 @@ class Other:
     """
 
     def __init__(self, beside: Beside, source: Source, path: str | None, split_seed: int) -> None:
-        self.task = find(beside.task) if isinstance(beside.task, str) else beside.task
+        self.task = task_of(beside.task)
         self.source = beside.source or source
         self.path = path if beside.path is None and beside.source is None else beside.path
         self.subset, self.split_seed = beside.train_subset, split_seed

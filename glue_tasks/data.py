@@ -1,5 +1,6 @@
 """GLUE as a Lightning data module: splits by protocol, tokens in memory, loaders that resume exactly."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Literal
 
@@ -14,9 +15,9 @@ from glue_tasks.beside import Beside, Other, others
 from glue_tasks.carving import carve
 from glue_tasks.documents import TEXT
 from glue_tasks.errors import DataError
-from glue_tasks.known import find
+from glue_tasks.known import task_of
 from glue_tasks.loader import EvalLoader, Rows, State, TrainLoader
-from glue_tasks.metrics import majority, metrics
+from glue_tasks.metrics import combined, majority, metrics
 from glue_tasks.mixture import MixtureLoader, Sampling, check_sampling
 from glue_tasks.seeds import whole
 from glue_tasks.sources import Source, fingerprint, load
@@ -67,7 +68,7 @@ class GlueDataModule(pl.LightningDataModule):
         temperature: float = 1.0,
     ) -> None:
         super().__init__()
-        self.task = find(task) if isinstance(task, str) else task
+        self.task = task_of(task)
         self.labels = self.task.labels
         self.tokenizer, self.max_length = tokenizer, max_length
         self.source, self.path = source, path
@@ -89,6 +90,7 @@ class GlueDataModule(pl.LightningDataModule):
         self._rows: dict[str, Rows] = {}
         self._train_loader: TrainLoader | MixtureLoader | None = None
         self._resumed: State | None = None
+        metrics(self.task)  # complains of a class path now, and not at the first evaluation
         self._check()
 
     def _check(self) -> None:
@@ -291,6 +293,10 @@ class GlueDataModule(pl.LightningDataModule):
     def metrics(self, split: str) -> MetricCollection:
         """Fresh metrics for a split's predictions once they are gathered from all ranks, each row once."""
         return metrics(self.task, sync_on_compute=False)
+
+    def score(self, scores: Mapping[str, float]) -> float:
+        """What a checkpoint is chosen by, of a split's scores: see `glue_tasks.metrics.combined`."""
+        return combined(self.task, scores)
 
     def majority(self, split: str) -> dict[str, float]:
         """The scores on a split of predicting train's commonest class, or its mean, for every row."""

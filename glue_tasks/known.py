@@ -1,11 +1,23 @@
 """Every task that has a name: GLUE's, and those made from plain text."""
 
-import difflib
 import re
+from collections.abc import Mapping
 
 from glue_tasks.documents import TASKS
 from glue_tasks.errors import DataError
-from glue_tasks.tasks import GLUE, Task
+from glue_tasks.shown import nearest, shown
+from glue_tasks.tasks import GLUE, Task, declare
+
+
+def task_of(given: object) -> Task:
+    """A task as an option gives it: by its name, by the fields of a declaration, or as it is; `DataError` otherwise."""
+    if isinstance(given, Task):
+        return given
+    if isinstance(given, str):
+        return find(given)
+    if isinstance(given, Mapping) and given:
+        return declare(given)
+    raise DataError(f"task: found {shown(given)}; give the name of a task, or a mapping with name, columns and labels")
 
 
 def find(name: str) -> Task:
@@ -13,10 +25,8 @@ def find(name: str) -> Task:
     known = {**GLUE, **TASKS}
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(re.sub(r"[^a-z0-9]", "", name.lower()), known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
     raise DataError(
-        f"unknown task {name!r}; {hint}GLUE has {', '.join(GLUE)}; "
+        f"unknown task {shown(name)}; {nearest(re.sub(r'[^a-z0-9]', '', name.lower()), known)}GLUE has {', '.join(GLUE)}; "
         f"plain text (data.source=text) has {', '.join(TASKS)}; "
         "a task of your own is declared with name, columns and labels instead of a name"
     )

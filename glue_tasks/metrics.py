@@ -1,32 +1,68 @@
 """The metrics of a task, exact under any sharding of the rows, defined where predictions are degenerate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import BinaryF1Score, MulticlassAccuracy, MulticlassConfusionMatrix
+from torchmetrics.classification import BinaryF1Score, MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
+from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError
 from torchmetrics.utilities import dim_zero_cat
 
+from glue_tasks.fields import CLASSIFICATION_METRICS, REGRESSION_METRICS
+from glue_tasks.own_metric import own_metric
 from glue_tasks.tasks import Task
 
 
 def metrics(task: Task, sync_on_compute: bool = True) -> MetricCollection:
     """The task's metrics by name: `update(predictions, labels)`, both [N], class ids or floats.
 
-    `compute()` gathers over the ranks, each with any number of rows, unless `sync_on_compute` is off.
+    accuracy; f1 of class 1; macro_f1, the mean of every class's, of those that are predicted or there; micro_f1, of
+    all decisions together; matthews; pearson, spearman; mse, mae, which are better the lower they are. `compute()`
+    gathers over the ranks, each with any number of rows, unless `sync_on_compute` is off.
+
+    Raises `DataError` where a metric by class path does not suit the task.
     """
-    classes = task.num_labels
+    classes, sync = task.num_labels, {"sync_on_compute": sync_on_compute}
     make: dict[str, Callable[[], Metric]] = {
-        "accuracy": lambda: MulticlassAccuracy(classes, average="micro", sync_on_compute=sync_on_compute),
-        "f1": lambda: BinaryF1Score(sync_on_compute=sync_on_compute),
-        "matthews": lambda: Matthews(classes, sync_on_compute=sync_on_compute),
-        "pearson": lambda: Correlation(ranks=False, sync_on_compute=sync_on_compute),
-        "spearman": lambda: Correlation(ranks=True, sync_on_compute=sync_on_compute),
+        "accuracy": lambda: MulticlassAccuracy(classes, average="micro", **sync),
+        "f1": lambda: BinaryF1Score(**sync),
+        "macro_f1": lambda: MulticlassF1Score(classes, average="macro", **sync),
+        "micro_f1": lambda: MulticlassF1Score(classes, average="micro", **sync),
+        "matthews": lambda: Matthews(classes, **sync),
+        "pearson": lambda: Correlation(ranks=False, **sync),
+        "spearman": lambda: Correlation(ranks=True, **sync),
+        "mse": lambda: MeanSquaredError(**sync),
+        "mae": lambda: MeanAbsoluteError(**sync),
+    }
+    made = {
+        name: make[metric]() if isinstance(metric, str) and metric in make else own_metric(task, metric, sync_on_compute)
+        for name, metric in zip(task.metric_names, task.metrics, strict=True)
     }
     # compute groups form at the first update, which a rank without rows never sees: keep all ranks alike
-    return MetricCollection({name: make[name]() for name in task.metrics}, compute_groups=False)
+    return MetricCollection(made, compute_groups=False)
+
+
+def errors(task: Task) -> tuple[str, ...]:
+    """Names of those metrics of a task of which less is better."""
+    return tuple(name for name, metric in metrics(task).items() if not metric.higher_is_better)
+
+
+def combined(task: Task, scores: Mapping[str, float]) -> float:
+    """The one number that a checkpoint is chosen by; more is better.
+
+    The mean of the task's metrics, as GLUE has it, where they share a scale: all are correlations, F1 scores or
+    accuracies. Else the first of them alone, an error with its sign reversed.
+    """
+    names = task.metric_names
+    if all(metric in SCORES for metric in task.metrics):
+        return sum(scores.values()) / len(scores)
+    return -scores[names[0]] if names[0] in errors(task) else scores[names[0]]
+
+
+SCORES = frozenset({*CLASSIFICATION_METRICS, *REGRESSION_METRICS} - {"mse", "mae"})
+"""At most 1, and 0 where nothing is learnt: these can be averaged."""
 
 
 class Matthews(MulticlassConfusionMatrix):
@@ -34,6 +70,8 @@ class Matthews(MulticlassConfusionMatrix):
 
     torchmetrics' own gives ±1 or a small number there.
     """
+
+    higher_is_better = True
 
     def compute(self) -> Tensor:
         """Scalar float32."""

@@ -4,16 +4,17 @@ Class ids are positions in `Task.labels`, in the order of the Hub's `nyu-mll/glu
 different ids in different tasks (entailment is 0 in RTE and QNLI, 1 in WNLI): data are mapped by name.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from glue_tasks.errors import DataError
+from glue_tasks.fields import metric_name, problems
+from glue_tasks.shown import shown
 
-CLASSIFICATION_METRICS = ("accuracy", "f1", "matthews")
-REGRESSION_METRICS = ("pearson", "spearman")
+DEFAULT_METRICS: Mapping[bool, tuple[str, ...]] = MappingProxyType({False: ("accuracy",), True: ("pearson", "spearman")})
+"""By whether it is a regression; an unbounded error says little without a scale, so none is among them."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,12 @@ class Task:
     """One or two text columns."""
     labels: tuple[str, ...] = ()
     """Class names in id order; () = regression."""
-    metrics: tuple[str, ...] = ("accuracy",)
-    """Of accuracy, f1 (of class 1, two classes), matthews; pearson, spearman. The first is primary."""
+    metrics: tuple[str | dict[str, Any], ...] = field(default=(), hash=False)
+    """The first is primary; () = accuracy, or pearson and spearman. See `glue_tasks.metrics`.
+
+    Of accuracy, f1 (of class 1, two classes), macro_f1, micro_f1, matthews; of pearson, spearman, mse, mae; or a
+    class path, or `{class_path: ..., init_args: {...}}`, of a torchmetrics metric of class ids (or of targets).
+    """
     title: str = ""
     """Name in tables; "" = `name`."""
     train: str | None = "train"
@@ -81,8 +86,11 @@ class Task:
     """Test splits may lack labels; they then read -1."""
     range: tuple[float, float] | None = None
     """Lowest and highest target of a regression; None = unbounded."""
-    grouping: Literal["shared", "contained"] = "shared"
-    """What a selection split keeps on one side: rows that share a text, or also rows contained in another."""
+    grouping: Literal["shared", "contained", "none"] | tuple[str, ...] = "shared"
+    """What a selection split keeps on one side: rows that share a text, or also rows contained in another.
+
+    Columns, for rows that share the text of one of these; `none`, for nothing.
+    """
     label: str = "label"
     """Name of the label column in a user's files or Hub dataset."""
     tsv: Tsv | None = None
@@ -90,10 +98,11 @@ class Task:
     server: Server | None = None
 
     def __post_init__(self) -> None:
-        if not self.title:
-            object.__setattr__(self, "title", self.name)
-        for problem in _problems(self):
-            raise DataError(f"task {self.name!r}: {problem}")
+        check(vars(self))
+        for name, value in _frozen(vars(self)).items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "title", self.title or self.name)
+        object.__setattr__(self, "metrics", self.metrics or DEFAULT_METRICS[self.regression])
 
     @property
     def regression(self) -> bool:
@@ -105,47 +114,36 @@ class Task:
         return len(self.labels) or 1
 
     @property
+    def metric_names(self) -> tuple[str, ...]:
+        """What the metrics are called in records and tables; the first is primary."""
+        return tuple(map(metric_name, self.metrics))
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """Every declared split: train, dev, test."""
         return (*((self.train,) if self.train is not None else ()), *self.dev, *self.test)
 
 
-def _problems(task: Task) -> list[str]:
-    """What is wrong with a declaration, worst first."""
-    allowed = REGRESSION_METRICS if task.regression else CLASSIFICATION_METRICS
-    kind = "a regression (no labels)" if task.regression else "a classification"
-    splits = task.splits
-    checks = [
-        (not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", task.name), "a name has letters, digits, _ . and -"),
-        *((isinstance(value, str), f"{name} must be a list of names, not the string {value!r}")
-          for name, value in (("columns", task.columns), ("labels", task.labels), ("metrics", task.metrics),
-                              ("dev", task.dev), ("test", task.test))),
-        (len(task.columns) not in (1, 2), f"columns must name one or two texts, not {len(task.columns)}"),
-        (len({*task.columns, task.label, "idx"}) != len(task.columns) + 2,
-         f"columns {list(task.columns)}, the label column {task.label!r} and 'idx' must all differ"),
-        ("label" in task.columns, "a text column cannot be called 'label'"),
-        (len(task.labels) == 1, "labels must name at least two classes, or none for a regression"),
-        (len(set(task.labels)) != len(task.labels), f"labels repeat a name: {', '.join(task.labels)}"),
-        (not task.metrics, f"metrics is empty; choose from {', '.join(allowed)}"),
-        *((metric not in allowed, f"metric {metric!r} does not suit {kind}; choose from {', '.join(allowed)}")
-          for metric in task.metrics),
-        ("f1" in task.metrics and len(task.labels) != 2, f"f1 needs two classes, not {len(task.labels)}"),
-        (len(set(splits)) != len(splits), f"a split is declared twice: {', '.join(splits)}"),
-        ("selection" in splits, "'selection' is the split carved out of train; call yours something else"),
-        (not splits, "no split is declared; set train, dev or test"),
-        (task.range is not None and not task.regression, "range is for a regression, but there are labels"),
-        (task.range is not None and task.range[0] >= task.range[1], f"range {task.range} is not low, high"),
-        (task.grouping not in ("shared", "contained"), f"unknown grouping {task.grouping!r}"),
-        (task.tsv is not None and len(task.tsv.columns) not in (0, len(task.columns)),
-         "tsv.columns must name as many columns as columns"),
-        (task.tsv is not None and len(task.tsv.values) not in (0, len(task.labels)),
-         "tsv.values must have one entry per label"),
-        (task.server is not None and not len(task.server.files) == len(task.server.rows) == len(task.test),
-         "server.files and server.rows must have one entry per test split"),
-        (task.server is not None and len(task.server.values) not in (0, len(task.labels)),
-         "server.values must have one entry per label"),
-    ]  # fmt: skip
-    return [line for wrong, line in checks if wrong]
+def declare(fields: Mapping[str, Any]) -> Task:
+    """The task of a mapping, as YAML or JSON give one.
+
+    Raises `DataError`: the field that is wrong, and what it should be.
+    """
+    check(fields)
+    kinds = {"tsv": Tsv, "hub": Hub, "server": Server}
+    made = {name: kinds[name](**_frozen(value)) for name, value in fields.items() if name in kinds and value is not None}
+    return Task(**{**_frozen(fields), **made})
+
+
+def check(fields: Mapping[str, Any]) -> None:
+    """Raise `DataError` for the worst that is wrong with the fields of a task."""
+    for _, problem in problems(fields):
+        name = fields.get("name")
+        raise DataError(f"task {shown(name)}: {problem}" if isinstance(name, str) else f"a task of one's own: {problem}")
+
+
+def _frozen(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def _hub(config: str) -> Hub:

@@ -1,0 +1,39 @@
+"""Values and names as a message quotes them: in one line, and no longer than a reader needs."""
+
+import difflib
+import json
+from collections.abc import Collection, Iterable
+
+LONGEST = 60
+"""Characters of a value that is quoted."""
+MOST = 12
+"""Names in a list that is quoted."""
+
+
+def shown(value: object, longest: int = LONGEST) -> str:
+    """Text as Python quotes it, another value as JSON writes it; cut where it is long."""
+    try:
+        text = repr(value[:longest]) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):
+        text = repr(value)
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def listed(names: Iterable[object], last: str = ", ") -> str:
+    """`a, b, c`, the last behind another word if one is given; each name and the list cut where they are long."""
+    texts = [text if len(text) <= 40 else f"{text[:37]}..." for text in map(str, names)]
+    if len(texts) > MOST:
+        return f"{', '.join(texts[:MOST])}, ... ({len(texts)} in all)"
+    return f"{', '.join(texts[:-1])}{last}{texts[-1]}" if len(texts) > 1 else "".join(texts)
+
+
+def quoted(names: Iterable[object]) -> str:
+    """As `listed`, each name in quotes."""
+    return listed(repr(name) for name in names)
+
+
+def nearest(name: object, valid: Collection[str]) -> str:
+    """`did you mean 'x'? ` if some valid name is close, else nothing."""
+    by_case = {text.lower(): text for text in valid}
+    close = difflib.get_close_matches(str(name).lower()[:100], by_case, n=1)
+    return f"did you mean {by_case[close[0]]!r}? " if close else ""

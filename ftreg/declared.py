@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ftreg import yaml_text
 from ftreg.errors import UsageError
 from ftreg.names import _pairs, _plain
 from glue_tasks.beside import Beside
@@ -68,7 +67,9 @@ def _check_beside(value: Any, place: str) -> None:
     fields = [field.name for field in dataclasses.fields(Beside)]
     for entry in value if isinstance(value, list) else [] if value is None else [value]:
         if not isinstance(entry, Mapping) or "task" not in entry:
-            raise UsageError(f"{place}{ALSO}: found {shown(entry)}; write each task as {{task: NAME}}, with its options")
+            raise UsageError(
+                f"{place}{ALSO}: found {shown(entry)}; write each task as {{task: NAME}}, with its options"
+            )
         for name in entry:
             if name not in fields:
                 valid = ", ".join(fields)
@@ -95,12 +96,12 @@ def _given(arguments: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
     """(option, value, what a complaint begins with) of all that is said of the tasks, in order."""
     for option, text in _pairs(arguments):
         if option in ("config", "c"):
-            content = yaml.safe_load(Path(text or "").read_text(encoding="utf-8"))
-            yield from _of_group(content.get("data"), f"{text}: ")
+            content = yaml_text.read(Path(text or ""), "check --config")
+            yield from _of_group(_mapping(content).get("data"), f"{text}: ")
         elif option == "data":
-            yield from _of_group(_plain(text or ""), "")
+            yield from _of_group(_plain(text or "", option), "")
         elif option.startswith("data."):
-            value = _plain(text or "")
+            value = _plain(text or "", option)
             # a word is what was typed: 5 and no are names on a command line
             as_typed = not isinstance(value, Mapping | list | None) and not option.endswith(".drop_short_rows")
             yield option, text if as_typed else value, ""

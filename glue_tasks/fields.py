@@ -27,8 +27,12 @@ def problems(task: Fields) -> Iterator[Problem]:
         inner = _plain(task.get(group))
         if isinstance(inner, Mapping):
             place = f"{group}."
-            found += [*_unknown(inner, kinds, place, group), *_missing(inner, required, place)]
-            found += _wrong(inner, kinds, place)
+            inside = (
+                *_unknown(inner, kinds, place, group),
+                *_missing(inner, required, place),
+                *_wrong(inner, kinds, place),
+            )
+            found += [(group, problem) for _, problem in inside]
     yield from found or _contradictions(task)
 
 
@@ -199,14 +203,20 @@ def _contradictions(task: Fields) -> Iterator[Problem]:
     label, limits, grouping = task.get("label", "label"), task.get("range"), task.get("grouping", "shared")
     train, dev, test = task.get("train", "train"), tuple(task.get("dev", ("dev",))), tuple(task.get("test", ("test",)))
     splits = (*((train,) if train is not None else ()), *dev, *test)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", task["name"]):
-        yield "name", f"name: found {shown(task['name'])}; a name has letters, digits, _ . and -, for folders are called by it"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", task["name"]):
+        yield (
+            "name",
+            f"name: found {shown(task['name'])}; a name has letters, digits, _ . and -, at most 100, as a folder has",
+        )
     if len(columns) not in (1, 2):
         yield "columns", f"columns must name one or two texts, not {len(columns)}"
     elif len({*columns, label, "idx"}) != len(columns) + 2:
         yield "columns", f"columns {shown(columns)}, the label column {shown(label)} and 'idx' must all differ"
     elif "label" in columns:
-        yield "columns", "a text column cannot be called 'label', as every table's label column is; rename it in the file"
+        yield (
+            "columns",
+            "a text column cannot be called 'label', as every table's label column is; rename it in the file",
+        )
     if len(labels) == 1:
         yield "labels", f"labels: found only {shown(labels[0])}; name at least two classes, or none for a regression"
     if "" in labels:
@@ -215,7 +225,10 @@ def _contradictions(task: Fields) -> Iterator[Problem]:
         yield "labels", f"labels repeat a name: {listed(repeated)}; name each class once"
     yield from (("metrics", problem) for problem in _of_metrics(metrics, labels))
     if repeated := sorted(name for name, count in Counter(splits).items() if count > 1):
-        yield "dev", f"a split is declared twice: {listed(repeated)}; each belongs to one of train, dev and test ([] for none)"
+        yield (
+            "dev",
+            f"a split is declared twice: {listed(repeated)}; each belongs to one of train, dev and test ([] for none)",
+        )
     if "selection" in splits:
         yield "dev", "'selection' is the split carved out of train; call yours something else"
     yield from (
@@ -234,12 +247,15 @@ def _contradictions(task: Fields) -> Iterator[Problem]:
         if not grouping:
             yield "grouping", "grouping: an empty list groups by nothing; write none"
         elif strange := [name for name in grouping if name not in columns]:
-            yield "grouping", f"grouping: {shown(strange[0])} is no text column; {nearest(strange[0], columns)}choose from {quoted(columns)}"
+            near = nearest(strange[0], columns)
+            yield "grouping", f"grouping: {shown(strange[0])} is no text column; {near}choose from {quoted(columns)}"
     yield from _of_places(task, len(columns), len(labels), len(test))
 
 
 def _of_metrics(metrics: tuple[Any, ...], labels: tuple[str, ...]) -> Iterator[str]:
-    allowed, kind = (CLASSIFICATION_METRICS, "a classification") if labels else (REGRESSION_METRICS, "a regression (no labels)")
+    allowed, kind = (
+        (CLASSIFICATION_METRICS, "a classification") if labels else (REGRESSION_METRICS, "a regression (no labels)")
+    )
     names = [metric_name(metric) for metric in metrics]
     for name, metric in zip(names, metrics, strict=True):
         if isinstance(metric, str) and "." not in metric and metric not in allowed:
@@ -261,9 +277,9 @@ def _of_places(task: Fields, columns: int, labels: int, tests: int) -> Iterator[
         ("server", server, "values", labels, "one entry per label"),
     ):
         if group is not None and len(group.get(name, ())) not in (0, wanted):
-            yield f"{place}.{name}", f"{place}.{name} must have {what}, {wanted}; found {shown(group[name])}"
+            yield place, f"{place}.{name} must have {what}, {wanted}; found {shown(group[name])}"
     if server is not None and not len(server["files"]) == len(server["rows"]) == tests:
-        yield "server.files", f"server.files and server.rows must have one entry per test split, {tests}"
+        yield "server", f"server.files and server.rows must have one entry per test split, {tests}"
 
 
 def _plain(group: Any) -> Fields | None:

@@ -25,8 +25,9 @@ def find(name: str) -> Task:
     known = {**GLUE, **TASKS}
     if name in known:
         return known[name]
+    near = nearest(re.sub(r"[^a-z0-9]", "", name.lower()), known)
     raise DataError(
-        f"unknown task {shown(name)}; {nearest(re.sub(r'[^a-z0-9]', '', name.lower()), known)}GLUE has {', '.join(GLUE)}; "
+        f"unknown task {shown(name)}; {near}GLUE has {', '.join(GLUE)}; "
         f"plain text (data.source=text) has {', '.join(TASKS)}; "
         "a task of your own is declared with name, columns and labels instead of a name"
     )

@@ -1,6 +1,7 @@
 """The metrics of a task, exact under any sharding of the rows, defined where predictions are degenerate."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,8 @@ def metrics(task: Task, sync_on_compute: bool = True) -> MetricCollection:
 
     Raises `DataError` where a metric by class path does not suit the task.
     """
-    classes, sync = task.num_labels, {"sync_on_compute": sync_on_compute}
+    classes = task.num_labels
+    sync: dict[str, Any] = {"sync_on_compute": sync_on_compute}
     make: dict[str, Callable[[], Metric]] = {
         "accuracy": lambda: MulticlassAccuracy(classes, average="micro", **sync),
         "f1": lambda: BinaryF1Score(**sync),
@@ -36,8 +38,10 @@ def metrics(task: Task, sync_on_compute: bool = True) -> MetricCollection:
         "mse": lambda: MeanSquaredError(**sync),
         "mae": lambda: MeanAbsoluteError(**sync),
     }
-    made = {
-        name: make[metric]() if isinstance(metric, str) and metric in make else own_metric(task, metric, sync_on_compute)
+    made: dict[str, Metric | MetricCollection] = {
+        name: make[metric]()
+        if isinstance(metric, str) and metric in make
+        else own_metric(task, metric, sync_on_compute)
         for name, metric in zip(task.metric_names, task.metrics, strict=True)
     }
     # compute groups form at the first update, which a rank without rows never sees: keep all ranks alike
@@ -56,7 +60,7 @@ def combined(task: Task, scores: Mapping[str, float]) -> float:
     accuracies. Else the first of them alone, an error with its sign reversed.
     """
     names = task.metric_names
-    if all(metric in SCORES for metric in task.metrics):
+    if all(isinstance(metric, str) and metric in SCORES for metric in task.metrics):
         return sum(scores.values()) / len(scores)
     return -scores[names[0]] if names[0] in errors(task) else scores[names[0]]
 

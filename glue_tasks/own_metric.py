@@ -8,16 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torchmetrics.classification
-import torchmetrics.regression
 from torchmetrics import Metric
 
 from glue_tasks.errors import DataError
 from glue_tasks.fields import metric_name
-from glue_tasks.shown import nearest, quoted, shown
+from glue_tasks.shown import nearest, shown
 from glue_tasks.tasks import Task
 
-OURS = ("torchmetrics.classification", "torchmetrics.regression")
+FAMILIES = ("torchmetrics.classification", "torchmetrics.regression")
+"""Where torchmetrics keeps what takes class ids or numbers; others load models, or files."""
 
 
 def import_classes(task: Task) -> None:
@@ -31,8 +30,9 @@ def import_classes(task: Task) -> None:
             try:
                 importlib.import_module(module)
             except Exception as error:  # a module of one's own may raise anything
-                reason = " ".join(str(error).split())[:150]
-                raise DataError(f"metrics: cannot import {shown(module)} ({reason}); check the class path") from error
+                raise DataError(
+                    f"metrics: cannot import {shown(module)} ({_reason(error)}); check the class path"
+                ) from error
 
 
 def own_metric(task: Task, metric: str | Mapping[str, Any], sync_on_compute: bool) -> Metric:
@@ -49,20 +49,31 @@ def own_metric(task: Task, metric: str | Mapping[str, Any], sync_on_compute: boo
     parameters = inspect.signature(found).parameters
     if "num_classes" in parameters and "num_classes" not in options:
         options["num_classes"] = task.num_labels
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        for name in options:
-            if name not in parameters:
-                raise DataError(f"{where} has no option {shown(name)}; {nearest(name, parameters)}it has {quoted(parameters)}")
+    for name, parameter in parameters.items():
+        if (
+            parameter.default is parameter.empty
+            and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            and name not in options
+        ):
+            raise DataError(f"{where} needs {name}; give {{class_path: {path}, init_args: {{{name}: ...}}}}")
     try:
         made = found(**options, sync_on_compute=sync_on_compute)
-        _try(made, task)
     except Exception as error:  # torchmetrics raises a dozen types for what it cannot do
-        reason = " ".join(str(error).split())[:150]
+        raise DataError(f"{where}: {_reason(error)}; mend its init_args") from error
+    try:
+        _try(made, task)
+    except Exception as error:
         wanted = "targets" if task.regression else "class ids, not of probabilities"
-        raise DataError(f"{where} makes no number of {wanted} ({reason}); choose another or other init_args") from error
+        raise DataError(
+            f"{where} makes no number of {wanted} ({_reason(error)}); choose another, or other init_args"
+        ) from error
     if not isinstance(made.higher_is_better, bool):
         raise DataError(f"{where} does not say whether more is better; set higher_is_better in a class of your own")
     return made
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:150] or type(error).__name__
 
 
 def _path(metric: str | Mapping[str, Any]) -> str:
@@ -74,8 +85,12 @@ def _class(path: str, where: str) -> type[Metric]:
     if module not in sys.modules:
         raise DataError(f"{where} is unknown here; import {shown(module)} first, or give the task in a configuration")
     found = getattr(sys.modules[module], name, None)
-    if not (isinstance(found, type) and issubclass(found, Metric)):
-        names = [n for n, value in vars(sys.modules[module]).items() if isinstance(value, type) and issubclass(value, Metric)]
+    home = getattr(found, "__module__", "")
+    elsewhere = home.startswith("torchmetrics.") and not home.startswith(FAMILIES)
+    if elsewhere or not (isinstance(found, type) and issubclass(found, Metric)):
+        names = [
+            n for n, value in vars(sys.modules[module]).items() if isinstance(value, type) and issubclass(value, Metric)
+        ]
         raise DataError(f"{where}: no torchmetrics metric of that name; {nearest(name, names)}check the class path")
     return found
 

@@ -13,7 +13,9 @@ from glue_tasks.errors import DataError
 from glue_tasks.fields import metric_name, problems
 from glue_tasks.shown import shown
 
-DEFAULT_METRICS: Mapping[bool, tuple[str, ...]] = MappingProxyType({False: ("accuracy",), True: ("pearson", "spearman")})
+DEFAULT_METRICS: Mapping[bool, tuple[str, ...]] = MappingProxyType(
+    {False: ("accuracy",), True: ("pearson", "spearman")}
+)
 """By whether it is a regression; an unbounded error says little without a scale, so none is among them."""
 
 
@@ -131,7 +133,9 @@ def declare(fields: Mapping[str, Any]) -> Task:
     """
     check(fields)
     kinds = {"tsv": Tsv, "hub": Hub, "server": Server}
-    made = {name: kinds[name](**_frozen(value)) for name, value in fields.items() if name in kinds and value is not None}
+    made = {
+        name: kinds[name](**_frozen(value)) for name, value in fields.items() if name in kinds and value is not None
+    }
     return Task(**{**_frozen(fields), **made})
 
 
@@ -139,7 +143,9 @@ def check(fields: Mapping[str, Any]) -> None:
     """Raise `DataError` for the worst that is wrong with the fields of a task."""
     for _, problem in problems(fields):
         name = fields.get("name")
-        raise DataError(f"task {shown(name)}: {problem}" if isinstance(name, str) else f"a task of one's own: {problem}")
+        raise DataError(
+            f"task {shown(name)}: {problem}" if isinstance(name, str) else f"a task of one's own: {problem}"
+        )
 
 
 def _frozen(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,17 +9,26 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats  # type: ignore[import-untyped]
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef  # type: ignore[import-untyped]
+from sklearn.metrics import (  # type: ignore[import-untyped]
+    accuracy_score,
+    cohen_kappa_score,
+    f1_score,
+    fbeta_score,
+    matthews_corrcoef,
+)
 from torch import Tensor, distributed
 from torch.multiprocessing.spawn import start_processes
 
+from glue_tasks.errors import DataError
 from glue_tasks.known import find
-from glue_tasks.metrics import average_ranks, metrics
+from glue_tasks.metrics import average_ranks, combined, errors, metrics
+from glue_tasks.own_metric import import_classes
 from glue_tasks.tasks import Task
 
-CLASSES = Task("classes", ("text",), ("a", "b"), ("accuracy", "f1", "matthews"))
-THREE = Task("three", ("text",), ("a", "b", "c"), ("accuracy", "matthews"))
+CLASSES = Task("classes", ("text",), ("a", "b"), ("accuracy", "f1", "macro_f1", "micro_f1", "matthews"))
+THREE = Task("three", ("text",), ("a", "b", "c"), ("accuracy", "macro_f1", "micro_f1", "matthews"))
 NUMBERS = Task("numbers", ("text",), (), ("pearson", "spearman"))
+ERRORS = Task("errors", ("text",), (), ("mse", "mae"))
 
 
 def example(task: Task, count: int) -> tuple[Tensor, Tensor]:
@@ -38,11 +47,15 @@ def reference(task: Task, predictions: Tensor, labels: Tensor) -> dict[str, floa
     every = {
         "accuracy": lambda: accuracy_score(y, p),
         "f1": lambda: f1_score(y, p, pos_label=1),
+        "macro_f1": lambda: f1_score(y, p, average="macro"),
+        "micro_f1": lambda: f1_score(y, p, average="micro"),
         "matthews": lambda: matthews_corrcoef(y, p),
         "pearson": lambda: stats.pearsonr(p, y)[0],
         "spearman": lambda: stats.spearmanr(p, y)[0],
+        "mse": lambda: ((p - y) ** 2).mean(),
+        "mae": lambda: abs(p - y).mean(),
     }
-    return {name: float(every[name]()) for name in task.metrics}
+    return {name: float(every[name]()) for name in task.metric_names}
 
 
 def compute(task: Task, predictions: Tensor, labels: Tensor, size: int = 16) -> dict[str, float]:
@@ -52,7 +65,7 @@ def compute(task: Task, predictions: Tensor, labels: Tensor, size: int = 16) -> 
     return {name: float(score) for name, score in collection.compute().items()}
 
 
-@pytest.mark.parametrize("task", [CLASSES, THREE, NUMBERS], ids=lambda task: task.name)
+@pytest.mark.parametrize("task", [CLASSES, THREE, NUMBERS, ERRORS], ids=lambda task: task.name)
 @pytest.mark.parametrize("count", [5, 200])
 def test_against_references(task: Task, count: int) -> None:
     assert compute(task, *example(task, count)) == pytest.approx(reference(task, *example(task, count)), abs=1e-6)
@@ -105,7 +118,7 @@ COUNTS = (40, 7, 3, 2)
 def _rank(rank: int, world: int, folder: Path) -> None:
     warnings.simplefilter("ignore")
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
-    for task in (CLASSES, THREE, NUMBERS):
+    for task in (CLASSES, THREE, NUMBERS, ERRORS):
         for count in COUNTS:
             predictions, labels = (part[rank::world] for part in example(task, count))
             collection = metrics(task)
@@ -120,10 +133,74 @@ def _rank(rank: int, world: int, folder: Path) -> None:
 def test_the_ranks_agree_with_one_process(world: int, tmp_path: Path) -> None:
     multiprocessing.set_forkserver_preload([__name__])  # imports once, not on every rank
     start_processes(_rank, (world, tmp_path), nprocs=world, start_method="forkserver")  # type: ignore[no-untyped-call]
-    for task in (CLASSES, THREE, NUMBERS):
+    for task in (CLASSES, THREE, NUMBERS, ERRORS):
         for count in COUNTS:
             expected = compute(task, *example(task, count))
             for rank in range(world):
                 scores = torch.load(tmp_path / f"{task.name}-{count}-{rank}.pt", weights_only=True)
                 assert scores == pytest.approx(expected, abs=1e-6, nan_ok=True)
-    assert not np.isnan(expected["pearson"])
+    assert not np.isnan(expected["mse"])
+
+
+def by_path(*metrics: str | dict[str, object], labels: tuple[str, ...] = ("a", "b", "c")) -> Task:
+    return Task("own", ("text",), labels, metrics)
+
+
+FBETA = "torchmetrics.classification.MulticlassFBetaScore"
+
+
+def test_a_metric_by_class_path() -> None:
+    beta = {"class_path": FBETA, "init_args": {"beta": 0.5, "average": "macro"}}
+    task = by_path("torchmetrics.classification.MulticlassCohenKappa", beta)
+    found = compute(task, *example(THREE, 50))
+    predictions, labels = example(THREE, 50)
+    assert found["MulticlassFBetaScore"] == pytest.approx(fbeta_score(labels, predictions, beta=0.5, average="macro"))
+    assert found["MulticlassCohenKappa"] == pytest.approx(cohen_kappa_score(labels, predictions))
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        (FBETA, "needs beta; give {class_path: "),
+        ({"class_path": FBETA, "init_args": {"beta": -1}}, "; mend its init_args"),
+        ({"class_path": FBETA, "init_args": {"betta": 1}}, "needs beta"),
+        (
+            {"class_path": FBETA, "init_args": {"beta": 1, "averag": 1}},
+            "FBetaScore: Unexpected keyword arguments: `averag`; mend its init_args",
+        ),
+        ("torchmetrics.classification.MulticlassAUROC", "makes no number of class ids, not of probabilities"),
+        ("torchmetrics.classification.MulticlassF1", "did you mean 'MulticlassF1Score'?"),
+        ("torchmetrics.classification.MulticlassConfusionMatrix", "makes no number of class ids"),
+        ("torchmetrics.text.BERTScore", "no torchmetrics metric of that name"),
+        ("builtins.print", "builtins.print: no torchmetrics metric of that name"),
+        ("antigravity.Metric", "is unknown here; import 'antigravity' first"),
+    ],
+)
+def test_a_class_that_is_no_metric_of_the_task(metric: str | dict[str, object], message: str) -> None:
+    with pytest.raises(DataError) as error:
+        metrics(by_path(metric))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+def test_only_what_a_user_wrote_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "metric_of_mine.py").write_text("from torchmetrics.classification import *\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    task = by_path("metric_of_mine.MulticlassCohenKappa")
+    with pytest.raises(DataError, match="import 'metric_of_mine' first"):
+        metrics(task)
+    import_classes(task)
+    assert list(metrics(task)) == ["MulticlassCohenKappa"]
+    with pytest.raises(DataError, match="metrics: cannot import 'nowhere'"):
+        import_classes(by_path("nowhere.Metric"))
+
+
+def test_what_a_checkpoint_is_chosen_by() -> None:
+    assert combined(THREE, {"accuracy": 0.5, "macro_f1": 0.3, "micro_f1": 0.5, "matthews": -0.3}) == 0.25
+    assert combined(ERRORS, {"mse": 4.0, "mae": 2.0}) == -4.0, "an error, alone, and less of it is better"
+    mixed = Task("mixed", ("text",), (), ("pearson", "mse"))
+    assert combined(mixed, {"pearson": 0.5, "mse": 4.0}) == 0.5, "no mean of two scales"
+    assert errors(mixed) == ("mse",)
+    assert errors(CLASSES) == errors(NUMBERS) == ()
+    assert errors(by_path("torchmetrics.classification.MulticlassHammingDistance")) == ("MulticlassHammingDistance",)

@@ -108,7 +108,10 @@ def test_unknown_name_names_the_nearest_and_all(name: str, near: str) -> None:
         ({"train": None, "dev": (), "test": ()}, "no split is declared"),
         ({"range": (0.0, 5.0)}, "range is for a regression"),
         ({"labels": (), "metrics": ("pearson",), "range": (5.0, 0.0)}, "is not low, high"),
-        ({"grouping": "no"}, "unknown grouping 'no'; did you mean 'none'? choose from shared, contained, none, or a list of"),
+        (
+            {"grouping": "no"},
+            "unknown grouping 'no'; did you mean 'none'? choose from shared, contained, none, or a list of",
+        ),
         ({"name": "a/b"}, "a name has letters, digits"),
     ],
 )

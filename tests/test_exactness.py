@@ -52,6 +52,7 @@ def test_every_run_differs_from_plain(folder: Path, name: str):
 
 
 def test_the_order_of_the_callbacks_changes_nothing(folder: Path):
+    """Of three at once; of every method beside one of each other kind, see the contract `permutation`."""
     assert difference(weights(folder, "Mixout+FreeLB+SMART"), weights(folder, "permuted")) < 1e-12
 
 

@@ -131,7 +131,7 @@ def _rank(rank: int, world: int, folder: Path) -> None:
 
 @pytest.mark.parametrize("world", [2, 4])
 def test_the_ranks_agree_with_one_process(world: int, tmp_path: Path) -> None:
-    multiprocessing.set_forkserver_preload([__name__])  # imports once, not on every rank
+    multiprocessing.set_forkserver_preload(["ftreg.testing.ranks"])  # imports once, not on every rank
     start_processes(_rank, (world, tmp_path), nprocs=world, start_method="forkserver")  # type: ignore[no-untyped-call]
     for task in (CLASSES, THREE, NUMBERS, ERRORS):
         for count in COUNTS:

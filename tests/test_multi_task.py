@@ -1,4 +1,7 @@
-"""MultiTask: heads of several tasks on one encoder, against a loop by hand; and what it leaves as it was."""
+"""MultiTask: heads of several tasks on one encoder, against a loop by hand; and what it leaves as it was.
+
+How it is sharded, resumed and ordered is in `tests/test_exactness.py`.
+"""
 
 import copy
 from functools import partial
@@ -15,10 +18,10 @@ from ftreg import FineTuner, LayerPooling, Mixout, UsageError
 from ftreg.methods.multi_task import MultiTask
 from ftreg.regularizer import Regularizer
 from ftreg.step import Step, task_losses
-from ftreg.testing import Case, clean, exported, null, ranks, reloading
+from ftreg.testing import Case, clean, exported, null, reloading
 from ftreg.testing.cases import ACTING
 from ftreg.testing.encoders import STEADY
-from tests.mixed import HEADS, RUNS, MixedRows, fit, mixed, run
+from tests.mixed import HEADS, MixedRows, fit
 from tests.models import ARCHITECTURES, checkpoint
 from tests.pipeline import difference, state
 from tests.pipeline import fit as plain_fit
@@ -113,31 +116,9 @@ def test_it_is_the_loop_by_hand(steady: str):
     assert difference(found.state_dict(), by_hand) < 1e-9
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one process and two ranks end with."""
-    folder = tmp_path_factory.mktemp("sharded")
-    run(RUNS, folder)
-    return folder
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_sharding_changes_nothing(folder: Path, name: str):
-    ranks.shards(folder, name)
-
-
-@pytest.mark.parametrize("name", [name for name, run in RUNS.items() if run.resumed])
-def test_resuming_from_every_step_is_exact(folder: Path, name: str):
-    ranks.resumes(folder, name)
-
-
 @pytest.mark.parametrize("options", [{"gradient_checkpointing": True}, {"packing": False}], ids=str)
 def test_recomputing_and_padding_change_nothing(steady: str, options: dict[str, bool]):
     assert difference(state(fit(steady, several())), state(fit(steady, several(), options=options))) < 1e-9
-
-
-def test_the_order_of_the_callbacks_changes_nothing(noisy: str):
-    assert difference(state(fit(noisy, several())), state(fit(noisy, several()[::-1]))) < 1e-12
 
 
 def test_smart_acts_beside_it(noisy: str):
@@ -181,16 +162,16 @@ def test_batches_without_a_task_are_plain_but_for_the_new_heads(noisy: str):
     assert difference(weights, {name: found[name] for name in weights}) == 0
 
 
-def test_it_leaves_the_network_as_it_was(tmp_path: Path):
+def test_it_leaves_the_network_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     first = next(iter(MixedRows().train_dataloader()))
     assert first["task"] in HEADS  # in the only step that the contract takes
-    with mixed():
-        clean(Case(partial(MultiTask, HEADS), null=partial(MultiTask, {})), tmp_path)
+    monkeypatch.setattr("ftreg.testing.contracts.fit", fit)
+    clean(Case(partial(MultiTask, HEADS), null=partial(MultiTask, {})), tmp_path)
 
 
-def test_it_is_rebuilt_from_a_checkpoint(tmp_path: Path):
-    with mixed():
-        reloading(Case(partial(MultiTask, HEADS), null=partial(MultiTask, {})), tmp_path)
+def test_it_is_rebuilt_from_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ftreg.testing.contracts.fit", fit)
+    reloading(Case(partial(MultiTask, HEADS), null=partial(MultiTask, {})), tmp_path)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

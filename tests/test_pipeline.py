@@ -83,12 +83,6 @@ def test_deposit_adds_to_the_gradient_and_keeps_the_value():
     assert y.grad is None
 
 
-def test_order_plays_no_part_among_kinds(steady: str):
-    methods = [toys.Jitter(), Mixout(p=0.5), toys.Ascent(), toys.HalveHead(), toys.ReinitTop()]
-    first, last = (state(fit(steady, order)) for order in (methods, methods[::-1]))
-    assert difference(first, last) < 1e-12
-
-
 def test_penalties_share_the_clean_forward(steady: str):
     passes = []
 

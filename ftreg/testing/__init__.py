@@ -9,7 +9,7 @@ A test file for the README's `EmbeddingNoise`, in a `mine.py` beside it:
     def test_my_noise(contract, tmp_path):
         contract(Case(mine.EmbeddingNoise, null=functools.partial(mine.EmbeddingNoise, weight=0.0)), tmp_path)
 
-It takes half a minute on a CPU, most of it for two ranks to start and to fit. Nothing is downloaded.
+It takes a quarter of a minute on a CPU, most of it for two ranks to start and to fit. Nothing is downloaded.
 A method that puts another head on the network has no null settings: leave them out.
 """
 

@@ -54,6 +54,7 @@ def fit(
     model: FineTuner | None = None,
     options: Mapping[str, Any] | None = None,
     rows: int = ROWS,
+    data: type[RandomRows] = RandomRows,
     **trainer_options: Any,
 ) -> FineTuner:
     """Fit for six optimizer steps (over an epoch's end) in float64 on the CPU.
@@ -65,6 +66,7 @@ def fit(
         model: one to fit again.
         options: of the `FineTuner`.
         rows: to train on.
+        data: where they come from.
         trainer_options: of the `Trainer`.
 
     Returns:
@@ -82,7 +84,7 @@ def fit(
         **(defaults | trainer_options),
     )
     model = model or FineTuner(backbone, **({"lr": 1e-3} | dict(options or {})))
-    trainer.fit(model, RandomRows(rows), ckpt_path=resume, weights_only=True)
+    trainer.fit(model, data(rows), ckpt_path=resume, weights_only=True)
     return model
 
 

@@ -4,6 +4,7 @@ Two ranks are started once, run everything that they are given, and write what t
 same meanwhile. CPU and gloo.
 """
 
+import multiprocessing
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,14 +13,14 @@ from typing import Any
 
 import torch
 import torch.distributed
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 from ftreg.finetuner import FineTuner
 from ftreg.regularizer import Regularizer
 from ftreg.testing.cases import Case, Method
 from ftreg.testing.contracts import require
 from ftreg.testing.encoders import STEADY, checkpoint
-from ftreg.testing.fits import EVALUATED, difference, every_step, fit, state
+from ftreg.testing.fits import EVALUATED, RandomRows, difference, every_step, fit, state
 
 RANKS = 2
 SHARDINGS = ("1x2", "2x1", "2x2")
@@ -37,11 +38,13 @@ class Run:
         methods: each built afresh.
         options: of the `FineTuner`.
         resumed: whether it is also resumed from the checkpoint of each of its optimizer steps.
+        data: the rows.
     """
 
     methods: tuple[Method, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     resumed: bool = True
+    data: type[RandomRows] = RandomRows
 
     def build(self) -> list[Regularizer]:
         """The methods."""
@@ -57,7 +60,10 @@ def run(runs: Mapping[str, Run], folder: Path) -> None:
     """
     checkpoint(folder / "steady", "bert", **STEADY)
     checkpoint(folder / "noisy", "bert")
-    ranks = spawn(_rank, (runs, folder), nprocs=RANKS, join=False, daemon=True)
+    multiprocessing.set_forkserver_preload([__name__])  # imports once, not on every rank
+    ranks = start_processes(  # type: ignore[no-untyped-call]
+        _rank, (runs, folder), nprocs=RANKS, join=False, daemon=True, start_method="forkserver"
+    )
     assert ranks is not None
     _work(runs, folder, 1, 0)
     while not ranks.join():
@@ -117,6 +123,7 @@ def _work(runs: Mapping[str, Run], folder: Path, world: int, rank: int) -> None:
                 str(folder / "steady"),
                 one.build(),
                 options=one.options,
+                data=one.data,
                 accumulate_grad_batches=accumulate,
                 **SHORT,
                 **_strategy(world),
@@ -136,6 +143,7 @@ def _resume(one: Run, kept: Path, backbone: str, world: int) -> dict[str, float]
             backbone,
             [*one.build(), *callbacks],
             options=one.options,
+            data=one.data,
             resume=resume,
             accumulate_grad_batches=2,
             val_check_interval=4,

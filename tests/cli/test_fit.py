@@ -13,7 +13,8 @@ import yaml
 
 from ftreg.__main__ import main
 from ftreg.identity import identity
-from tests.cli.runs import BASE, MIXOUT, ROOT, SHORT, fit, metrics, result, same, weights
+from ftreg.plan import Plan, build
+from tests.cli.runs import BASE, MIXOUT, ROOT, RTE, SHORT, TINY, fit, metrics, result, same, weights
 
 KEYS = "schema identity status task source backbone protocol methods seeds scores reported majority failed cost"
 
@@ -134,6 +135,20 @@ def test_default_folder_is_of_the_configuration(tmp_path: Path, monkeypatch: pyt
     assert folder.name.startswith("0-3-0-")
 
 
+def entry_of(preset: Path) -> Any:
+    (entry,) = yaml.safe_load(preset.read_text())["trainer"]["callbacks+"]
+    return entry
+
+
+def method_of(preset: Path) -> str:
+    return str(entry_of(preset)["class_path"]).rpartition(".")[2]
+
+
+def options(preset: Path) -> dict[str, Any]:
+    found: dict[str, Any] = entry_of(preset).get("init_args", {})
+    return found
+
+
 PRESETS = sorted(
     path
     for path in (ROOT / "experiments").rglob("*.yaml")
@@ -142,36 +157,44 @@ PRESETS = sorted(
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: str(path.relative_to(ROOT / "experiments")))
-def test_every_method_file_takes_a_step(preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_method_file_is_parsed(preset: Path) -> None:
+    # The tiny encoder has too few layers for a preset that counts them, and nothing is loaded here.
+    plan = build(["fit", *BASE, "--config", str(preset), *RTE, *TINY], Plan)
+    (callback,) = plan.config.fit.trainer.callbacks
+    method = callback.class_path.rpartition(".")[2]
+    assert method == method_of(preset)
+    assert all(callback.init_args[name] == value for name, value in options(preset).items())
+    if method == "TwoStage":
+        assert plan.stage is not None
+
+
+STEPPED = {method_of(path): path for path in reversed(PRESETS)}
+"""A file of each method."""
+
+
+@pytest.mark.parametrize("method", STEPPED)
+def test_a_file_of_every_method_takes_a_step(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    preset = STEPPED[method]
     declared = options(preset)
     if "stages" in declared:
-        # Its stages take a step each, too; a file of one's own is a file here.
+        # Its stages take a step each, too.
         monkeypatch.chdir(tmp_path)
-        (tmp_path / "corpus.txt").write_text("A text.\nAnother text, of more words.\n" * 8)
         declared |= {"stages": [shortened(stage) for stage in declared["stages"]], "overlap": "allow"}
         preset = tmp_path / "preset.yaml"
         preset.write_text(
             yaml.safe_dump({"trainer": {"callbacks": [{"class_path": "TwoStage", "init_args": declared}]}})
         )
     quick = ["--config", str(ROOT / "experiments" / "quickstart.yaml"), "--config", str(preset)]
-    # The tiny encoder has too few layers for a preset that counts them.
-    encoder = ["--model.backbone=demo"] if "layers" in declared else []
     task = ["--data.source=sample"] if "stages" in declared else []
-    few = ["--trainer.max_steps=1", "--data.train_subset=16"]
-    found = fit(tmp_path / "run", *BASE, *quick, *SHORT, *few, *encoder, *task)
-    (method,) = found["methods"]
-    assert all(method["options"][name] == value for name, value in declared.items())
+    found = fit(tmp_path / "run", *BASE, *quick, *SHORT, "--trainer.max_steps=1", "--data.train_subset=16", *task)
+    (used,) = found["methods"]
+    assert used["name"] == method
+    assert all(used["options"][name] == value for name, value in declared.items())
     start, stages = found["start"], len(declared.get("stages", []))
     for _ in range(stages):
         assert start["cost"]["steps"] == 1
         start = start["start"]
     assert start is None
-
-
-def options(preset: Path) -> dict[str, Any]:
-    (entry,) = yaml.safe_load(preset.read_text())["trainer"]["callbacks+"]
-    found: dict[str, Any] = entry.get("init_args", {})
-    return found
 
 
 def shortened(stage: dict[str, Any]) -> dict[str, Any]:

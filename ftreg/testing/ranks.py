@@ -61,9 +61,7 @@ def run(runs: Mapping[str, Run], folder: Path) -> None:
     checkpoint(folder / "steady", "bert", **STEADY)
     checkpoint(folder / "noisy", "bert")
     multiprocessing.set_forkserver_preload([__name__])  # imports once, not on every rank
-    ranks = start_processes(  # type: ignore[no-untyped-call]
-        _rank, (runs, folder), nprocs=RANKS, join=False, daemon=True, start_method="forkserver"
-    )
+    ranks = start_processes(_rank, (runs, folder), nprocs=RANKS, join=False, daemon=True, start_method="forkserver")
     assert ranks is not None
     _work(runs, folder, 1, 0)
     while not ranks.join():

@@ -13,10 +13,13 @@ import torch._functorch.config as functorch_config
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ftreg.architecture import at_rest, example, observe
 from ftreg.errors import UsageError
-from ftreg.loading import pretrained
+from ftreg.hooks import shifted, watched
+from ftreg.loading import draw, pretrained
 from ftreg.noise import seeded, stream_seed
-from ftreg.packing import Packing, Plan, layer_stack, layers, supported
+from ftreg.packing import Packing, Plan, supported
+from ftreg.recomputing import recompute
 
 
 class Encoder(nn.Module):
@@ -26,7 +29,7 @@ class Encoder(nn.Module):
         backbone: `demo`, `tiny`, a folder or a Hub id.
         labels: class names in id order; empty for regression.
         seed: of the weights that no checkpoint provides.
-        attention: the attention implementation, `eager` or `sdpa`.
+        attention: the attention implementation, `eager` or `sdpa`; of several, the first that the architecture has.
         packing: lay a batch's sentences end to end where that is exact for the architecture.
         gradient_checkpointing: recompute layers in the backward instead of keeping their activations.
 
@@ -39,7 +42,7 @@ class Encoder(nn.Module):
         backbone: str,
         labels: Sequence[str],
         seed: int = 0,
-        attention: Literal["eager", "sdpa"] = "eager",
+        attention: str | Sequence[str] = ("eager", "sdpa"),
         packing: bool = True,
         gradient_checkpointing: bool = False,
     ) -> None:
@@ -51,7 +54,9 @@ class Encoder(nn.Module):
         self.model, self.pretrained = pretrained(backbone, labels, seed, attention)
         self.parts = nn.ModuleDict()
         """What methods have added, by their names: saved, trained and counted as the head is."""
-        self.packing = Packing(self.model) if packing and supported(self.model) else None
+        self.architecture = observe(self.model, backbone)
+        stack = self.architecture.stack
+        self.packing = Packing(self.model, stack) if packing and stack and supported(self.model) else None
         self.pristine = True
         self.redrawn: frozenset[str] = frozenset()
         """Parameters of the pre-trained model that a method has drawn afresh."""
@@ -61,7 +66,10 @@ class Encoder(nn.Module):
         self._loaded: dict[str, Tensor] = {}
         """What `load` has put in place of the backbone's values, as the start."""
         if gradient_checkpointing:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            if self.model.supports_gradient_checkpointing:
+                self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            else:
+                recompute(self.architecture.layered("model.gradient_checkpointing").layers)
 
     def embed(self, input_ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens dim"]:
         """Word embeddings, before position, type and LayerNorm."""
@@ -84,10 +92,11 @@ class Encoder(nn.Module):
             mask: 1 on real tokens, which stand first in each row.
             token_types: segment ids, for architectures that have them.
             lengths: the real tokens per example, known on the host; packing needs them.
-            offset: added to the output of the embeddings module, which is what the first layer takes.
+            offset: added to what the first layer takes, in its own width: position, type, LayerNorm, dropout and any
+                projection come before.
         """
         inputs = self._inputs(embeds, mask, token_types, lengths)
-        with _shifted(layer_stack(self.model), offset) if offset is not None else nullcontext():
+        with shifted(self.architecture.entered("a perturbation"), offset) if offset is not None else nullcontext():
             if self.head is None:
                 logits = self.model(**inputs).logits
             else:
@@ -107,7 +116,7 @@ class Encoder(nn.Module):
         if self.head is not None:
             states = self._hidden_states(inputs, tuple(mask.shape))
             return states[-1], self.head(states, mask)
-        with _watched(layer_stack(self.model)) as seen:
+        with watched(self.model.base_model) as seen:
             logits = self.model(**inputs).logits
         return seen[-1], logits
 
@@ -128,11 +137,6 @@ class Encoder(nn.Module):
         """Entries of a hidden state; word embeddings may have fewer."""
         return int(self.model.config.hidden_size)
 
-    @property
-    def depth(self) -> int:
-        """How many layers there are."""
-        return int(self.model.config.num_hidden_layers)
-
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Without dropout, whatever the mode; the mode of every part is back afterwards."""
@@ -151,33 +155,56 @@ class Encoder(nn.Module):
         """
         # A method may ask a pass for its gradients more than once.
         functorch_config.donated_buffer = False
-        for layer in layers(self.model):
+        for layer in dict.fromkeys(self.architecture.layered("model.compile").layers):
             layer.compile(dynamic=True)
 
     def _hidden_states(self, inputs: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[Tensor, ...]:
-        states = self.model.base_model(**inputs, output_hidden_states=True).hidden_states
+        output = self.model.base_model(**inputs, output_hidden_states=True)
+        # What the plain head reads: some architectures normalise once more, after the last of their hidden states.
+        below, last = (output.hidden_states or ())[:-1], output.last_hidden_state
         plan = self.packing.plan if self.packing else None
-        if plan is None:
-            return tuple(states)
-        return (*(plan.unpack(state, (shape[0], shape[1])) for state in states[:-1]), states[-1])
+        return (*(below if plan is None else (plan.unpack(state, (shape[0], shape[1])) for state in below)), last)
 
-    def replace_head(self, head: nn.Module, keep_pooler: bool = False) -> None:
+    def replace_head(self, head: nn.Module, user: str = "another head") -> None:
         """Let `head` make the logits: of all hidden states, embeddings first, each [batch, tokens, dim], and the mask.
 
-        The plain head stays in the model, frozen: DDP must not wait for its gradients. So does the pooler, unless the
-        new head uses it.
+        What it does not reach stays in the model, frozen, for DDP must not wait for its gradients: the plain head, and
+        maybe the pooler, or layers at the top.
+
+        Args:
+            head: the new one.
+            user: whose it is, for complaints.
+
+        Raises:
+            UsageError: the architecture does not put out hidden states after each layer.
         """
-        pooler = f"model.{self.model.base_model_prefix}.pooler."
-        for name, parameter in self.named_parameters():
-            plain = self.in_head(name) and not name.startswith("parts.")
-            if plain or (name.startswith(pooler) and not keep_pooler):
-                parameter.requires_grad_(False)
+        depth = len(self.architecture.layered(user).layers)
+        with torch.enable_grad(), at_rest(self):
+            embeds, mask = example(self.model).values()
+            states = self._hidden_states(self._inputs(embeds, mask, None, None), tuple(mask.shape))
+            if len(states) != depth + 1 or any(state.shape != states[-1].shape for state in states):
+                raise self.architecture.refusal(
+                    user, f"it puts out {len(states)} hidden states of {depth} layers, or not of one size"
+                )
+            logits = head(states, mask)
         self.head = head
+        named = {name: p for name, p in self.named_parameters() if p.requires_grad and not name.startswith("parts.")}
+        reached = torch.autograd.grad(logits.sum(), [*named.values()], allow_unused=True)
+        for parameter, gradient in zip(named.values(), reached, strict=True):
+            parameter.requires_grad_(gradient is not None)
 
     @property
     def pooler(self) -> nn.Module | None:
-        """The pre-trained part that makes one vector of hidden states [batch, tokens, dim], if there is one."""
-        return getattr(self.model.base_model, "pooler", None)
+        """The pre-trained part that makes one vector of hidden states, if there is one; see `Architecture.pooling`."""
+        pooling = self.architecture.pooling
+        return None if pooling is None else pooling.modules[0]
+
+    @property
+    def head_dropout(self) -> float:
+        """The plain head's, before its last layer; 0 where it has none."""
+        parts = self.model.named_modules()
+        rates = [part.p for path, part in parts if isinstance(part, nn.Dropout) and self.in_head(f"model.{path}")]
+        return rates[-1] if rates else 0.0
 
     def linears(self) -> Iterator[tuple[str, nn.Linear]]:
         """Every Linear of the encoder and its head, by the name of its weight."""
@@ -257,40 +284,6 @@ class Encoder(nn.Module):
         names = [name for name, parameter in self.named_parameters() if id(parameter) in inside]
         if self.pristine and not self.pretrained.isdisjoint(names):
             with seeded(stream_seed(self.seed, "reinitialise", *names)):
-                for part in module.modules():
-                    for parameter in part.parameters(recurse=False):
-                        parameter._is_hf_initialized = False  # type: ignore[attr-defined]
-                    part._is_hf_initialized = False  # type: ignore[assignment]
-                    self.model._init_weights(part)
+                draw(self.model, module)
         self.pretrained -= frozenset(names)
         self.redrawn |= frozenset(names)
-
-
-@contextmanager
-def _watched(stack: nn.Module) -> Iterator[list[Tensor]]:
-    """The last hidden states of each pass through a stack of layers, unpacked."""
-    seen: list[Tensor] = []
-    # Not output_hidden_states, for which transformers hangs hooks on every layer and leaves them there. After
-    # packing's own hook.
-    handle = stack.register_forward_hook(lambda module, args, output: seen.append(output.last_hidden_state))
-    try:
-        yield seen
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _shifted(stack: nn.Module, offset: Tensor) -> Iterator[None]:
-    """Add `offset` to the hidden states that enter a stack of layers."""
-
-    def add(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        if args:
-            return (args[0] + offset, *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": kwargs["hidden_states"] + offset}
-
-    # Before packing's own hook: the offset is laid out as the batch is.
-    handle = stack.register_forward_pre_hook(add, with_kwargs=True, prepend=True)
-    try:
-        yield
-    finally:
-        handle.remove()

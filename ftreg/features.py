@@ -5,7 +5,7 @@ the row is first seen, and every later step costs the head alone. The head is th
 of its pass, something that puts out the kept features stands in for the encoder.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -132,8 +132,8 @@ class Features:
                 states[number] = first[:, place : place + 1]
             logits = head(states, mask)
         else:
-            pooler: Callable[[Tensor], Tensor] | None = self._encoder.pooler if self._pooler else None
-            pooled = pooler(first) if pooler is not None else features[1] if len(features) > 1 else None
+            pooling = self._encoder.architecture.pooling if self._pooler else None
+            pooled = pooling(first) if pooling is not None else features[1] if len(features) > 1 else None
             given = BaseModelOutputWithPooling(last_hidden_state=first, pooler_output=pooled)
             with _instead(self._encoder.model, given):
                 logits = self._encoder.model(inputs_embeds=first, attention_mask=mask).logits

@@ -35,7 +35,8 @@ class FineTuner(pl.LightningModule):
         warmup: fraction of the steps with linearly rising learning rate; it falls linearly afterwards.
         max_grad_norm: global norm to clip at, unless the trainer sets one; 0 for none.
         init_seed: of the head's first weights, dropout and all methods' noise.
-        attention: `eager` or `sdpa`; `auto` is eager on the CPU, where it is the faster one, and sdpa elsewhere.
+        attention: `eager` or `sdpa`; `auto` is eager on the CPU, where it is the faster one, and sdpa
+            elsewhere; the other one where the architecture lacks it.
         packing: lay a batch's sentences end to end where that is exact.
         gradient_checkpointing: recompute layers in the backward instead of keeping their activations.
         compile: compile the encoder's layers with `torch.compile`.
@@ -107,15 +108,13 @@ class FineTuner(pl.LightningModule):
 
     def configure_model(self) -> None:
         if not hasattr(self, "encoder"):
-            attention = self.attention
-            if attention == "auto":
-                on_cpu = self._trainer is None or self.trainer.strategy.root_device.type == "cpu"
-                attention = "eager" if on_cpu else "sdpa"
+            on_cpu = self._trainer is None or self.trainer.strategy.root_device.type == "cpu"
+            either = ("eager", "sdpa") if on_cpu else ("sdpa", "eager")
             self.encoder = Encoder(
                 self.backbone,
                 self.labels,
                 self.init_seed,
-                attention,
+                either if self.attention == "auto" else self.attention,
                 self.packing,
                 self.gradient_checkpointing,
             )

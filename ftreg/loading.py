@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 from transformers.utils import logging
 
+from ftreg.attention import implementation
 from ftreg.backbone import resolve
 from ftreg.errors import UsageError
 from ftreg.noise import seeded, stream_seed
@@ -29,7 +31,7 @@ def quietly() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def pretrained(name: str, labels: Sequence[str], seed: int, attention: str) -> tuple[Any, frozenset[str]]:
+def pretrained(name: str, labels: Sequence[str], seed: int, wanted: str | Sequence[str]) -> tuple[Any, frozenset[str]]:
     """The model, and the names of the parameters that have their pre-trained values; see `Encoder` for the arguments.
 
     Raises:
@@ -44,6 +46,7 @@ def pretrained(name: str, labels: Sequence[str], seed: int, attention: str) -> t
     with seeded(stream_seed(seed, "init")), quietly():
         try:
             config = AutoConfig.from_pretrained(backbone.path, **settings)
+            attention = implementation(config, wanted, name)
             if not backbone.pretrained:
                 model = AutoModelForSequenceClassification.from_config(
                     config, dtype=torch.get_default_dtype(), attn_implementation=attention
@@ -59,6 +62,8 @@ def pretrained(name: str, labels: Sequence[str], seed: int, attention: str) -> t
                     output_loading_info=True,
                 )
                 missing = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
+        except UsageError:
+            raise
         except (OSError, ValueError) as error:
             line = " ".join(str(error).split())
             raise UsageError(f"backbone {name}: {line}") from error
@@ -66,3 +71,13 @@ def pretrained(name: str, labels: Sequence[str], seed: int, attention: str) -> t
         raise UsageError(f"backbone {name}: {type(model).__name__} has no input embeddings to perturb")
     model.train()
     return model, frozenset(f"model.{key}" for key, _ in model.named_parameters() if key not in missing)
+
+
+def draw(model: Any, module: nn.Module) -> None:
+    """Draw a part's weights afresh, as the model's architecture draws them: children first, as some correct theirs."""
+    for child in module.children():
+        draw(model, child)
+    for parameter in module.parameters(recurse=False):
+        parameter._is_hf_initialized = False  # type: ignore[attr-defined]
+    module._is_hf_initialized = False  # type: ignore[assignment]
+    model._init_weights(module)

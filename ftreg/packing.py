@@ -7,7 +7,7 @@ batch up to float rounding, and nothing outside this file knows.
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -76,15 +76,15 @@ class Packing:
 
     Args:
         model: a Hugging Face model; `supported` says whether it can be packed.
+        stack: the module that runs all its layers, between the embeddings and the pooler.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, stack: nn.Module) -> None:
         self.plan: Plan | None = None
         self._shape = (0, 0)
         self._additive = model.config._attn_implementation == "eager"  # type: ignore[union-attr]
-        layers = layer_stack(model)
-        layers.register_forward_pre_hook(self._before, with_kwargs=True)
-        layers.register_forward_hook(self._after)
+        stack.register_forward_pre_hook(self._before, with_kwargs=True)
+        stack.register_forward_hook(self._after)
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
         if self.plan is None:
@@ -101,19 +101,6 @@ class Packing:
             return None
         output.last_hidden_state = self.plan.unpack(output.last_hidden_state, self._shape)
         return output
-
-
-def layer_stack(model: nn.Module) -> nn.Module:
-    """The module that runs all layers: between the embeddings and the pooler."""
-    base: Any = model.base_model
-    stack = getattr(base, "encoder", None) or getattr(base, "transformer", None)
-    assert isinstance(stack, nn.Module)
-    return stack
-
-
-def layers(model: nn.Module) -> list[nn.Module]:
-    """The layers of `layer_stack`, lowest first."""
-    return [*cast(nn.ModuleList, layer_stack(model).layer)]
 
 
 def supported(model: nn.Module) -> bool:

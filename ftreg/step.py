@@ -7,7 +7,7 @@ One training step, in which every arrow is an ordinary tensor operation and ther
                                           └────────────────────────────▶ penalty(step), … ───┴─▶ Σ ──▶ backward
 
 The clean forward is run once: the task loss and all penalties share it. A perturbation δ is added to the word
-embeddings, or to what the embeddings module puts out (`at`).
+embeddings, or to what the first layer takes (`at`).
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -27,7 +27,10 @@ from ftreg.weights import Weights
 
 Scalar = Float[Tensor, ""]
 Place = Literal["word", "embedding_output"]
-"""Where a perturbation is added: before or after position, token type, LayerNorm and dropout."""
+"""Where a perturbation is added: to the word embeddings, or to what the first layer takes.
+
+Position, token type, LayerNorm and dropout come between, and a projection where the two differ in width.
+"""
 Dropout = Literal["shared", "fresh", "none"]
 """A pass's dropout masks: the clean pass's again, this method's next ones, or none at all (evaluation mode)."""
 
@@ -129,7 +132,7 @@ class Step:
         """
         with torch.no_grad():
             embeds = self._encoder.embed(self.input_ids)
-        dim = embeds.shape[-1] if at == "word" else self._encoder.hidden_size
+        dim = embeds.shape[-1] if at == "word" else self._encoder.architecture.layered(self._owner).width
         out = embeds.new_zeros(*embeds.shape[:2], dim)
         stream = Noise(self._moment.seed, self._owner, self.number)
         lengths = self._batch.get("lengths") or self.mask.sum(1).tolist()

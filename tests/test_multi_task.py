@@ -196,8 +196,11 @@ def test_heads_are_of_the_architectures_kind(tmp_path: Path, architecture: str):
         for name, parameter in head.items():
             if name.endswith("bias"):
                 assert not parameter.any()
+            elif parameter.ndim == 1:  # of a LayerNorm
+                assert (parameter == 1).all()
             else:
-                assert 0.01 < parameter.std() < 0.03
+                # As wide as the architecture's own draw: ModernBERT's last layer is not drawn as its others.
+                assert 0.6 < float(parameter.std() / own[name].std()) < 1.7
     same = attached({"more": ["x", "y"], "other": ["a", "b", "c"]}).encoder.get_submodule(PARTS["other"][:-1])
     assert difference(heads["other"], dict(same.named_parameters())) == 0
     redrawn = attached(HEADS, seed=1).encoder.get_submodule(PARTS["other"][:-1])

@@ -95,6 +95,8 @@ def test_the_checkpoints_own_head(tmp_path: Path, architecture: str, changes: di
         torch.nn.init.normal_(p, std=0.2)
     model.save_pretrained(path)
     whole = model.double().eval()
+    if architecture == "modernbert":
+        whole.set_attn_implementation("sdpa")  # whose eager one takes its softmax in float32
     own = MaskedLM(rate=0.3, unit="word")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -131,7 +133,7 @@ def test_a_fresh_head_says_so_and_all_that_trains_is_reached(tmp_path: Path, arc
         n for n, p in encoder.named_parameters() if p.grad is not None
     }
     heads = {n.split(".")[1] for n, p in encoder.named_parameters() if not p.requires_grad and "pooler" not in n}
-    assert heads <= {"classifier", "pre_classifier"}
+    assert heads <= {"classifier", "pre_classifier", "head"}
     assert heads
 
 

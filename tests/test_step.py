@@ -40,6 +40,8 @@ def test_an_offset_is_added_to_what_the_first_layer_takes(tmp_path: Path, archit
     embeddings = encoder.model.base_model.embeddings
     if architecture == "electra":  # whose word embeddings are narrower than its hidden states
         embeddings = encoder.model.base_model.embeddings_project
+    if architecture == "albert":  # whose are too
+        embeddings = encoder.model.base_model.encoder.embedding_hidden_mapping_in
     handle = embeddings.register_forward_hook(lambda module, args, output: output + offset)
     by_hand = step.logits(torch.zeros_like(step.embeds()))
     handle.remove()

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import ClassVar
 
 from ftreg.checks import within
+from ftreg.encoder import Encoder
 from ftreg.freezing import Freezing
 
 
@@ -18,7 +19,7 @@ class GradualUnfreezing(Freezing):
             is one, trains from the start.
 
     Raises:
-        UsageError: the share is not between 0 and 1.
+        UsageError: the share is not between 0 and 1, or the encoder's layers were not found.
     """
 
     papers: ClassVar[tuple[str, ...]] = ("howard2018ulmfit",)
@@ -27,6 +28,11 @@ class GradualUnfreezing(Freezing):
         within("GradualUnfreezing", 0, 1, share=share)
         super().__init__()
         self.share = share
+
+    def remember(self, encoder: Encoder) -> None:
+        if self.share:
+            encoder.architecture.layered(self.name)
+        super().remember(encoder)
 
     def frozen(self, parts: list[str], progress: float) -> Collection[str]:
         below = [part for part in parts if part not in ("pooler", "head")]

@@ -23,7 +23,6 @@ from ftreg.checks import at_least, one_of, within
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
 from ftreg.noise import seeded, stream_seed
-from ftreg.packing import layers as layers_of
 from ftreg.pooling import (
     HIRE,
     LSTM,
@@ -113,19 +112,17 @@ class LayerPooling(Regularizer):
     def attach(self, encoder: Encoder) -> None:
         if encoder.head is not None:
             return
-        pooler = encoder.pooler if self.tokens == "pooler" else None
-        if self.tokens == "pooler" and pooler is None:
+        architecture = encoder.architecture.layered(self.name)
+        pooling = architecture.pooling if self.tokens == "pooler" else None
+        if self.tokens == "pooler" and pooling is None:
             model = type(encoder.model).__name__
             raise UsageError(f"LayerPooling.tokens is pooler: {model} has no pre-trained one; use cls or mean")
-        numbers = self.numbers(encoder.depth)
+        numbers = self.numbers(len(architecture.layers))
         with seeded(stream_seed(encoder.seed, self.name)):
-            tokens = TokenPooling(self.tokens, encoder.hidden_size, pooler)
+            tokens = TokenPooling(self.tokens, encoder.hidden_size, pooling)
             mix = self._mix(len(numbers), encoder.hidden_size)
-            head = Head(numbers, tokens, mix, encoder.model.config)
-        encoder.replace_head(head, keep_pooler=pooler is not None)
-        for layer in layers_of(encoder.model)[max(numbers) :]:
-            # Nothing reads them, and DDP must not wait for their gradients.
-            layer.requires_grad_(False)
+            head = Head(numbers, tokens, mix, encoder.model.config, encoder.head_dropout)
+        encoder.replace_head(head, self.name)
 
     def learning_rates(self, encoder: Encoder) -> Mapping[str, float]:
         named = encoder.named_parameters()

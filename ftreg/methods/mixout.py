@@ -21,6 +21,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from ftreg.architecture import is_random
 from ftreg.checks import one_of
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
@@ -43,7 +44,7 @@ class Mixout(Regularizer):
         gradient: `exact`, or `reference` for the published code's.
 
     Raises:
-        UsageError: an option is out of range, or there is no Linear to mix.
+        UsageError: an option is out of range, there is no Linear to mix, or a dropout to replace that is not found.
     """
 
     papers: ClassVar[tuple[str, ...]] = ("lee2020mixout",)
@@ -65,7 +66,7 @@ class Mixout(Regularizer):
         self.p, self.granularity, self.anchor = p, granularity, anchor
         self.include_head, self.replace_dropout, self.gradient = include_head, replace_dropout, gradient
         self._anchors: dict[str, Tensor] = {}
-        self._dropouts: dict[nn.Dropout, float] = {}
+        self._dropouts: list[tuple[nn.Module, str, float]] = []
 
     def remember(self, encoder: Encoder) -> None:
         names = [
@@ -84,14 +85,20 @@ class Mixout(Regularizer):
             self._anchors = {name: encoder.anchor(name) for name in names}
         else:
             self._anchors = encoder.values_of(self.anchor, names)
+        if self.replace_dropout == "all":
+            self._switch_off(encoder)
+            left = is_random(encoder.model)
+            self._restore_dropout()
+            if left:
+                raise encoder.architecture.refusal(
+                    "Mixout.replace_dropout=all", "some of its dropouts cannot be found to be switched off"
+                )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         encoder = pl_module.encoder
         assert isinstance(encoder, Encoder)
         self._anchors = {name: anchor.to(encoder.get_parameter(name)) for name, anchor in self._anchors.items()}
-        for dropout in self._replaced(encoder):
-            self._dropouts[dropout] = dropout.p
-            dropout.p = 0.0
+        self._switch_off(encoder)
 
     def map_weights(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
         if self.p == 0:
@@ -109,17 +116,22 @@ class Mixout(Regularizer):
         super().on_exception(trainer, pl_module, exception)
         self._restore_dropout()
 
-    def _restore_dropout(self) -> None:
-        for dropout, p in self._dropouts.items():
-            dropout.p = p
-        self._dropouts = {}
+    def _switch_off(self, encoder: Encoder) -> None:
+        self._dropouts = [(module, rate, getattr(module, rate)) for module, rate in self._replaced(encoder)]
+        for module, rate, _ in self._dropouts:
+            setattr(module, rate, 0.0)
 
-    def _replaced(self, encoder: Encoder) -> list[nn.Dropout]:
-        """The dropouts to switch off, in module order."""
+    def _restore_dropout(self) -> None:
+        for module, rate, p in self._dropouts:
+            setattr(module, rate, p)
+        self._dropouts = []
+
+    def _replaced(self, encoder: Encoder) -> list[tuple[nn.Module, str]]:
+        """The dropouts to switch off, in module order: the module and its attribute that holds the rate."""
         leaves = [(path, module) for path, module in encoder.named_modules() if not list(module.children())]
         following = [*leaves[1:], ("", None)]
-        return [
-            module
+        found: list[tuple[nn.Module, str]] = [
+            (module, "p")
             for (path, module), (next_path, _) in zip(leaves, following, strict=True)
             if isinstance(module, nn.Dropout)
             and (self.include_head or not encoder.in_head(path))
@@ -128,3 +140,10 @@ class Mixout(Regularizer):
                 or (self.replace_dropout == "preceding" and f"{next_path}.weight" in self._anchors)
             )
         ]
+        if self.replace_dropout == "all":
+            # Newer architectures drop attention without a module for it.
+            below = [module for path, module in encoder.named_modules() if not encoder.in_head(path)]
+            found += [
+                (m, key) for m in below for key, p in vars(m).items() if "dropout" in key and isinstance(p, float)
+            ]
+        return found

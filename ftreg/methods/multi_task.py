@@ -23,6 +23,7 @@ from transformers import AutoModelForSequenceClassification
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
 from ftreg.gradients import deposit
+from ftreg.loading import draw
 from ftreg.noise import seeded, stream_seed
 from ftreg.regularizer import Regularizer
 from ftreg.step import Scalar, Step
@@ -159,8 +160,10 @@ def _fresh(encoder: Encoder, task: str, labels: Sequence[str]) -> nn.ModuleDict:
         model = AutoModelForSequenceClassification.from_config(config, dtype=encoder.model.dtype)
     head = nn.ModuleDict(dict(_head(model))).to_empty(device="cpu")
     with seeded(stream_seed(encoder.seed, "MultiTask", task)):
-        for module in head.modules():
-            model._init_weights(module)
+        draw(model, head)
+        for name, module in head.items():
+            setattr(model, name, module)
+        model._init_weights(model)  # where some draw their last layer
     return head.to(encoder.model.device).train(encoder.model.training)
 
 

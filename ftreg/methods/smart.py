@@ -169,6 +169,8 @@ class SMART(Regularizer):
     # The teacher: θ̃, which starts where the weights start, and follows them
 
     def remember(self, encoder: Encoder) -> None:
+        if self.weight and self.perturb == "embedding_output":
+            encoder.architecture.entered(f"{self.name}.perturb={self.perturb}")
         if self.mu:
             named = encoder.named_parameters()
             self._teacher = {name: p.detach().clone() for name, p in named if p.requires_grad}

@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForMaskedLM
+from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForMaskedLM
 from transformers.modeling_outputs import BaseModelOutput
 
+from ftreg.architecture import at_rest, example, one_line
 from ftreg.backbone import resolve
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
@@ -60,8 +61,10 @@ def decoder(encoder: Encoder, name: str) -> Decoder:
         name: of the method, for its stream and in the warning.
 
     Raises:
-        UsageError: the architecture has no masked language model.
+        UsageError: the architecture has no masked language model, or one that does not stand on hidden states.
     """
+    if type(encoder.model.config) not in MODEL_FOR_MASKED_LM_MAPPING:
+        raise encoder.architecture.refusal(name, "there is no masked language model of that architecture")
     backbone = resolve(encoder.backbone)
     with seeded(stream_seed(encoder.seed, name)), quietly():
         try:
@@ -85,7 +88,22 @@ def decoder(encoder: Encoder, name: str) -> Decoder:
             f"{name}: backbone {encoder.backbone} has no head for masked tokens; it starts from a fresh one, "
             f"tied to its word embeddings"
         )
-    return Decoder(model, encoder.model.get_input_embeddings()).train()
+    words = encoder.model.get_input_embeddings()
+    made = Decoder(model, words).train()
+    try:
+        with torch.no_grad(), at_rest(encoder), at_rest(made):
+            embeds, mask = example(encoder.model).values()
+            hidden, _ = encoder.read(embeds, mask)
+            shapes = tuple(hidden.shape[:2]), tuple(made(hidden[0]).shape)
+    except Exception as error:  # whatever an architecture raises that is put together in another way
+        raise encoder.architecture.refusal(
+            name, f"its head for masked tokens cannot be had alone ({one_line(error)})"
+        ) from error
+    if shapes != (tuple(mask.shape), (mask.shape[1], len(words.weight))):
+        raise encoder.architecture.refusal(
+            name, "it has no hidden state for each token, or its head does not guess its tokens"
+        )
+    return made
 
 
 def freeze_unread(encoder: Encoder) -> None:

@@ -14,6 +14,7 @@ ELECTRA trains a narrow generator from scratch. Here it is a copy of the encoder
 pre-training is too short for one to grow up in; the embedding tables are shared, as there.
 """
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from transformers import AutoModel
 from transformers.activations import ACT2FN
 
+from ftreg.architecture import observe
 from ftreg.checks import at_least
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
@@ -70,10 +72,11 @@ class ReplacedTokens(Corrupting):
         self.weight, self.generator_layers = weight, generator_layers
 
     def part(self, encoder: Encoder) -> nn.Module:
-        if self.generator_layers > encoder.depth:
+        depth = len(encoder.architecture.layered(self.name).layers)
+        if self.generator_layers > depth:
             raise UsageError(
                 f"ReplacedTokens.generator_layers is {self.generator_layers}; backbone {encoder.backbone} has "
-                f"{encoder.depth} layers"
+                f"{depth} layers"
             )
         with seeded(stream_seed(encoder.seed, self.name, "detector")):
             detector = Detector(encoder.model.config)
@@ -108,7 +111,7 @@ class ReplacedTokens(Corrupting):
 
 
 class Detector(nn.Module):
-    """ELECTRA's head on each token: a layer, the encoder's activation, one output.
+    """ELECTRA's head on each token: a layer, the encoder's activation (GELU if it names none), one output.
 
     Args:
         config: of the encoder.
@@ -117,10 +120,11 @@ class Detector(nn.Module):
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.activation = ACT2FN[getattr(config, "hidden_act", None) or config.activation]
+        names = (getattr(config, name, None) for name in ("hidden_act", "hidden_activation", "activation"))
+        self.activation = ACT2FN[next((name for name in names if name), "gelu")]
         self.out = nn.Linear(config.hidden_size, 1)
         for linear in (self.dense, self.out):
-            nn.init.normal_(linear.weight, std=config.initializer_range)
+            nn.init.normal_(linear.weight, std=getattr(config, "initializer_range", 0.02))
             nn.init.zeros_(linear.bias)
 
     def forward(self, hidden: Float[Tensor, "batch tokens hidden"]) -> Float[Tensor, "batch tokens"]:
@@ -130,7 +134,11 @@ class Detector(nn.Module):
 
 
 def generator(encoder: Encoder, layers: int) -> Any:
-    """A copy of the encoder up to that layer, in training mode, which shares its embedding tables."""
+    """A copy of the encoder up to that layer, in training mode, which shares its embedding tables.
+
+    Raises:
+        UsageError: the architecture cannot be built with the lowest of its layers alone.
+    """
     base: Any = encoder.model.base_model
     config = deepcopy(encoder.model.config)
     config.num_hidden_layers = layers
@@ -140,12 +148,23 @@ def generator(encoder: Encoder, layers: int) -> Any:
         )
     if getattr(copy, "pooler", None) is not None:
         copy.pooler = None  # nothing reads it
-    values = base.state_dict()
+    own, values = paths(copy, observe(copy).layers), base.state_dict()
+    # Layers that share weights may share them in another pattern, when there are fewer.
+    if own != paths(base, encoder.architecture.layers)[:layers] or not values.keys() >= copy.state_dict().keys():
+        raise encoder.architecture.refusal("ReplacedTokens", f"its lowest {layers} layers alone do not make an encoder")
     copy.load_state_dict({name: values[name] for name in copy.state_dict()})
-    for path, table in copy.embeddings.named_modules():
+    words = copy.get_input_embeddings()
+    (name,) = (name for name, part in copy.named_children() if words in part.modules())
+    for path, table in copy.get_submodule(name).named_modules():
         if isinstance(table, nn.Embedding):
-            table.weight = base.embeddings.get_submodule(path).weight
+            table.weight = base.get_submodule(name).get_submodule(path).weight
     return copy.train()
+
+
+def paths(model: nn.Module, parts: Sequence[nn.Module]) -> list[str]:
+    """Where parts of a model are in it."""
+    names = {id(module): path for path, module in model.named_modules()}
+    return [names[id(part)] for part in parts]
 
 
 def sample(logits: Float[Tensor, "k vocabulary"], uniform: Float[Tensor, "k"]) -> Int[Tensor, "k"]:

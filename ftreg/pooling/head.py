@@ -17,19 +17,19 @@ class Head(nn.Module):
         numbers: of the layers that are read, ascending.
         tokens: pools each of them.
         mix: of [batch, layers, dim], the layers' hidden states and the mask, a vector of `mix.size` entries.
-        config: the Hugging Face model's: the number of outputs, and the plain head's dropout and initialisation.
+        config: the Hugging Face model's: the number of outputs, and how the plain head is drawn.
+        dropout: the plain head's.
     """
 
-    def __init__(self, numbers: Sequence[int], tokens: TokenPooling, mix: nn.Module, config: Any) -> None:
+    def __init__(
+        self, numbers: Sequence[int], tokens: TokenPooling, mix: nn.Module, config: Any, dropout: float
+    ) -> None:
         super().__init__()
         self.numbers = tuple(numbers)
         self.tokens, self.mix = tokens, mix
-        rates = (getattr(config, name, None) for name in ("classifier_dropout", "seq_classif_dropout"))
-        self.dropout = nn.Dropout(
-            next((p for p in rates if p is not None), getattr(config, "hidden_dropout_prob", 0.1))
-        )
+        self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(int(mix.size), config.num_labels)  # type: ignore[arg-type]
-        nn.init.normal_(self.classifier.weight, std=float(config.initializer_range))
+        nn.init.normal_(self.classifier.weight, std=float(getattr(config, "initializer_range", 0.02)))
         nn.init.zeros_(self.classifier.bias)
 
     def forward(

@@ -43,11 +43,13 @@ class Case:
         null: those at which it is plain fine-tuning, bit for bit. None for a method that puts another head on
             the network: its parameters are not the plain model's, so no setting is. `null` says what then holds.
         start: whether the method changes nothing but the weights that training starts from.
+        on: the card's for an architecture, where that takes something of the same architecture.
     """
 
     card: Method
     null: Method | None = None
     start: bool = False
+    on: Callable[[str], Regularizer] | None = None
 
 
 ACTING = partial(SMART, noise="shared", epsilon=1e-2, step_size=1.0, sigma=1e-3)
@@ -55,21 +57,21 @@ ACTING = partial(SMART, noise="shared", epsilon=1e-2, step_size=1.0, sigma=1e-3)
 
 
 @cache
-def intermediate() -> str:
-    """A stage's checkpoint for the tiny BERT of `ftreg.testing.encoders`: other weights, the same in every process."""
+def intermediate(architecture: str = "bert") -> str:
+    """A stage's checkpoint for a tiny encoder of `ftreg.testing.encoders`: other weights, alike in every process."""
     folder = Path(tempfile.mkdtemp(prefix="ftreg-stage-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with torch.random.fork_rng():
         torch.manual_seed(11)
-        model = transformers.AutoModelForSequenceClassification.from_config(configuration("bert"))
+        model = transformers.AutoModelForSequenceClassification.from_config(configuration(architecture))
     state = {f"encoder.model.{name}": value for name, value in model.state_dict().items()}
     torch.save({"state_dict": state}, folder / "stage.ckpt")
     return str(folder / "stage.ckpt")
 
 
-def started() -> TwoStage:
+def started(architecture: str = "bert") -> TwoStage:
     """TwoStage from such a checkpoint."""
-    return TwoStage(checkpoint=intermediate())
+    return TwoStage(checkpoint=intermediate(architecture))
 
 
 CASES: dict[str, Case] = {
@@ -84,7 +86,7 @@ CASES: dict[str, Case] = {
     "PGD": Case(PGD, null=partial(PGD, steps=0, init=0.0)),
     "ReplacedTokens": Case(ReplacedTokens, null=partial(ReplacedTokens, rate=0.0, task_weight=1.0)),
     "SMART": Case(ACTING, null=partial(SMART, weight=0.0, mu=0.0)),
-    "TwoStage": Case(started, null=TwoStage, start=True),
+    "TwoStage": Case(started, null=TwoStage, start=True, on=started),
     "VAT": Case(VAT, null=partial(VAT, weight=0.0)),
 }
 """By class name; every exported method has one."""

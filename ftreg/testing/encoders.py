@@ -8,7 +8,18 @@ import torch
 import transformers
 from transformers.utils import logging
 
-ARCHITECTURES = ("bert", "roberta", "distilbert", "electra", "deberta-v2")
+ARCHITECTURES = (
+    "bert",
+    "roberta",
+    "distilbert",
+    "electra",
+    "albert",
+    "mpnet",
+    "modernbert",
+    "deberta",
+    "deberta-v2",
+    "deberta-v3",
+)
 STEADY: dict[str, float] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 """Changes to a BERT that leave it without dropout, the one noise that depends on how a batch is sharded."""
 
@@ -21,6 +32,28 @@ SIZES: dict[str, Any] = {
     "max_position_embeddings": 64,
 }
 DISTIL: dict[str, Any] = {"vocab_size": 120, "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48}
+RELATIVE: dict[str, Any] = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "max_relative_positions": 16}
+OWN: dict[str, dict[str, Any]] = {
+    "distilbert": DISTIL | {"max_position_embeddings": 64},
+    "electra": SIZES | {"embedding_size": 24},
+    "albert": SIZES | {"embedding_size": 24, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1},
+    "modernbert": SIZES
+    | {"local_attention": 8, "embedding_dropout": 0.1, "attention_dropout": 0.1}
+    | {"pad_token_id": 0, "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3},
+    "deberta": SIZES | RELATIVE,
+    "deberta-v2": SIZES | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8},
+    "deberta-v3": SIZES
+    | RELATIVE
+    | {"position_buckets": 8, "norm_rel_ebd": "layer_norm", "position_biased_input": False, "share_att_key": True}
+    | {"conv_kernel_size": 3, "conv_act": "gelu", "legacy": False, "type_vocab_size": 0},
+    # Not of `ARCHITECTURES`, for what some methods ask of them is not there.
+    "big_bird": SIZES,
+    "eurobert": SIZES | {"num_key_value_heads": 2, "pad_token_id": 1},
+    "opt": SIZES | {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "xlm": {"n_words": 120, "emb_dim": 32, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 64},
+    "xlnet": {"vocab_size": 120, "d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 48},
+}
+"""Of the architectures that are not all BERT's sizes. ModernBERT's second layer attends to near tokens alone."""
 SPECIAL = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",
@@ -35,12 +68,9 @@ TOKENS = [*SPECIAL.values(), *(f"{'##' if number % 3 == 2 else ''}t{number}" for
 
 def configuration(architecture: str, **changes: Any) -> transformers.PretrainedConfig:
     """Of a tiny encoder; arguments as of `checkpoint`."""
-    sizes = DISTIL | {"max_position_embeddings": 64} if architecture == "distilbert" else SIZES
-    if architecture == "electra":
-        sizes = sizes | {"embedding_size": 24}
-    if architecture == "deberta-v2":
-        sizes = sizes | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
-    config: transformers.PretrainedConfig = transformers.AutoConfig.for_model(architecture, **(sizes | changes))
+    sizes = OWN.get(architecture, SIZES)
+    model = "deberta-v2" if architecture == "deberta-v3" else architecture
+    config: transformers.PretrainedConfig = transformers.AutoConfig.for_model(model, **(sizes | changes))
     return config
 
 

@@ -19,6 +19,7 @@ from ftreg.cost import Cost
 from ftreg.diagnostics import Diagnostics
 from ftreg.errors import UsageError
 from ftreg.evaluations import Best, Evaluations, checkpoints
+from ftreg.history import Continuity
 from ftreg.identity import identity
 from ftreg.interruption import recorded, stoppable
 from ftreg.methods.multi_task import MultiTask
@@ -59,8 +60,6 @@ class Cli(Parsed):
             trainer.default_root_dir = f"runs/{task}/{methods}/{seeds}-{identity(self._plain(), {})[:8]}"
         trainer.default_root_dir = os.path.expanduser(trainer.default_root_dir)
         check_writable(trainer.default_root_dir)
-        if self._earlier is not None:
-            loggers.forget(trainer.default_root_dir, self.steps_before)
         if trainer.logger and trainer.logger is not True:
             self.save_config_kwargs["notices"] = loggers.set_up(
                 listed(trainer.logger),
@@ -107,7 +106,12 @@ class Cli(Parsed):
             elif trainer.check_val_every_n_epoch is None and isinstance(trainer.val_check_interval, float):
                 kwargs["check_val_every_n_epoch"] = 1
             self.cost = Cost()
-            callbacks += [self.cost, Diagnostics(), resume.Provenance(self.datamodule.task.name, self._plain())]
+            callbacks += [
+                self.cost,
+                Diagnostics(),
+                Continuity(),
+                resume.Provenance(self.datamodule.task.name, self._plain()),
+            ]
             callbacks.append(Console(self.datamodule, self.model.backbone))
             if not trainer.fast_dev_run:
                 self.checkpoints = checkpoints(trainer.default_root_dir, splits)

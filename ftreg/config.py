@@ -18,6 +18,10 @@ from ftreg.launch import first
 from ftreg.names import listed
 from ftreg.regularizer import Regularizer
 from ftreg.structure import subclasses
+from glue_tasks.atomic import tidy
+
+FOLDERS = ("checkpoints", "predictions")
+"""Of a run, below its own."""
 
 
 @dataclass
@@ -86,7 +90,7 @@ def methods_of(callbacks: Any) -> list[Regularizer]:
 
 
 def check_writable(root: str) -> None:
-    """Make the run's folder, and write in it, on the first process of a launch alone.
+    """Make the run's folder, write in it, and take away what a killed process left: on a launch's first process alone.
 
     Raises:
         UsageError: that cannot be done.
@@ -97,6 +101,8 @@ def check_writable(root: str) -> None:
         Path(root).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root):
             pass
+        for folder in (Path(root), *(path for name in FOLDERS if (path := Path(root, name)).is_dir())):
+            tidy(folder)
     except OSError as error:
         raise UsageError(
             f"trainer.default_root_dir {root}: cannot write there ({error.strerror}); give another folder"

@@ -1,73 +1,57 @@
 """Loggers in the run's folder: a CSV file that keeps earlier rows; Weights & Biases, offline if need be."""
 
-import csv
-import io
 import json
 import os
 import sys
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric.loggers.logger import rank_zero_experiment
-from pytorch_lightning.loggers import CSVLogger as LightningCSVLogger
-from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities import rank_zero_only
 
-from ftreg.atomic import write_atomically
-
-
-class _Writer(ExperimentWriter):
-    def __init__(self, log_dir: str) -> None:
-        super().__init__(log_dir)
-        if os.path.isfile(self.metrics_file_path):
-            with open(self.metrics_file_path, encoding="utf-8", newline="") as file:
-                self.metrics_keys = next(csv.reader(file), [])
-
-    def _check_log_dir_exists(self) -> None:
-        """The stock writer deletes an existing file here, also when a run is resumed."""
+from ftreg.history import History
 
 
-class CSVLogger(LightningCSVLogger):
-    """`metrics.csv` in the run's folder; a second run or a resumption appends to it.
+class CSVLogger(Logger):
+    """`metrics.csv` in the run's folder; a resumption appends to it.
 
     Args:
         save_dir: the run's folder; the command line sets it to trainer.default_root_dir.
     """
 
     def __init__(self, save_dir: str = ".") -> None:
-        super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=1)
+        super().__init__()
+        self._save_dir = save_dir
+        self.history = History(Path(save_dir, "metrics.csv"))
 
     @property
-    @rank_zero_experiment
-    def experiment(self) -> ExperimentWriter:
-        """The writer, made at first use."""
-        if not isinstance(self._experiment, _Writer):
-            self._experiment = _Writer(self.log_dir)
-        return self._experiment
+    def name(self) -> str:
+        """None, as nothing lies below the folder."""
+        return ""
 
-    def log_hyperparams(self, params: Any = None) -> None:
+    @property
+    def version(self) -> str:
+        """None, as nothing lies below the folder."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """The run's folder."""
+        return self._save_dir
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Append a row."""
+        self.history.add(metrics, step or 0)
+
+    def log_hyperparams(self, params: Any = None, *args: Any, **kwargs: Any) -> None:
         """Nothing: `config.yaml` lies in the same folder."""
 
-
-def forget(root: str, step: int) -> None:
-    """Take the rows at the end of `metrics.csv` away that a run wrote after the checkpoint that it now goes on from.
-
-    Args:
-        root: the run's folder.
-        step: optimizer steps at the checkpoint.
-    """
-    path = Path(root, "metrics.csv")
-    if not path.is_file():
-        return
-    with open(path, encoding="utf-8", newline="") as file:
-        head, *rows = list(csv.reader(file)) or [[]]
-    kept = rows
-    while kept and "step" in head and int(kept[-1][head.index("step")] or 0) >= step:
-        kept = kept[:-1]
-    if len(kept) < len(rows):
-        text = io.StringIO(newline="")
-        csv.writer(text).writerows([head, *kept])
-        write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8", newline=""))
+    @rank_zero_only
+    def save(self) -> None:
+        """Have the rows on the disk; Lightning calls it after each of them, and so before the next checkpoint."""
+        self.history.sync()
 
 
 def set_up(loggers: Iterable[MutableMapping[str, Any]], root: str, group: str, name: str, resumed: bool) -> list[str]:

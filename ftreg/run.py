@@ -97,7 +97,6 @@ def record(
             for split, part in predictions.items():
                 name = f"{split}.parquet" if checkpoint == "best" else f"{split}.{checkpoint}.parquet"
                 write_predictions(root / "predictions" / name, part)
-        write_atomically(root / "result.json", lambda path: path.write_text(f"{json.dumps(result, indent=2)}\n"))
         for logger in trainer.loggers:
             logger.log_metrics(
                 {
@@ -109,6 +108,8 @@ def record(
                 step=trainer.global_step,
             )
             logger.save()
+        # Last of all: who finds it has the whole record.
+        write_atomically(root / "result.json", lambda path: path.write_text(f"{json.dumps(result, indent=2)}\n"))
     trainer.strategy.barrier("record")
     return result
 

@@ -8,6 +8,7 @@ from datasets import Dataset
 
 from glue_tasks.documents import TEXT
 from glue_tasks.errors import DataError
+from glue_tasks.inspection import inspect
 from glue_tasks.known import task_of
 from glue_tasks.sources import Source, load
 from glue_tasks.split import stratified_subset, stratify
@@ -54,8 +55,8 @@ class Other:
         if self.task == TEXT:
             raise DataError(f"data.also: task {TEXT.name!r} has no labels that a head could learn; leave it out")
         split = beside.train_split or self.task.train
-        if split not in self.task.splits or split in self.task.test:
-            valid = ", ".join(name for name in self.task.splits if name not in self.task.test) or "none"
+        if split not in self.task.trainable:
+            valid = ", ".join(self.task.trainable) or "none"
             raise DataError(f"data.also: task {self.task.name!r} trains on one of: {valid}; not on {split!r}")
         if self.subset is not None and self.subset < 1:
             raise DataError(f"data.also: train_subset={self.subset} of task {self.task.name!r} must be at least 1")
@@ -70,6 +71,7 @@ class Other:
                 f"data.also: split {self.split!r} of task {self.task.name!r} has {len(whole)} rows, "
                 f"train_subset={self.subset}"
             )
+        inspect(self.task, self.split, whole)
         if self.subset is None:
             return whole
         strata = stratify(labels_of(whole), self.task.regression)

@@ -15,6 +15,7 @@ from glue_tasks.beside import Beside, Other, others
 from glue_tasks.carving import carve
 from glue_tasks.documents import TEXT
 from glue_tasks.errors import DataError
+from glue_tasks.inspection import inspect
 from glue_tasks.known import task_of
 from glue_tasks.loader import EvalLoader, Rows, State, TrainLoader
 from glue_tasks.metrics import combined, majority, metrics
@@ -94,19 +95,16 @@ class GlueDataModule(pl.LightningDataModule):
         self._check()
 
     def _check(self) -> None:
-        for option, value in (
-            ("batch_size", self.batch_size),
-            ("eval_batch_size", self.eval_batch_size),
-            ("train_subset", self.train_subset),
-        ):
+        for option in ("batch_size", "eval_batch_size", "train_subset"):
+            value = getattr(self, option)
             if value is not None and value < 1:
                 raise DataError(f"data.{option}={value} must be at least 1")
         check_sampling(self.sampling, self.temperature)
         if self.protocol not in ("holdout", "dev"):
             raise DataError(f"data.protocol={self.protocol!r} is unknown; choose from holdout, dev")
         task, split = self.task, self.train_split
-        if split is not None and (split not in task.splits or split in task.test):
-            valid = ", ".join(name for name in task.splits if name not in task.test) or "none"
+        if split is not None and split not in task.trainable:
+            valid = ", ".join(task.trainable) or "none"
             raise DataError(f"data.train_split={split!r}: task {task.name!r} trains on one of: {valid}")
         if split is not None and self.evaluate and self.protocol == "dev" and set(task.dev) <= {split}:
             raise DataError(
@@ -157,10 +155,6 @@ class GlueDataModule(pl.LightningDataModule):
         return ("selection", *self.dev_splits) if self._carves else self.dev_splits
 
     @property
-    def _tested(self) -> tuple[str, ...]:
-        return self.dev_splits if self.evaluate else ()
-
-    @property
     def _carves(self) -> bool:
         return self.protocol == "holdout" and self.train_split is not None and self.task != TEXT
 
@@ -201,6 +195,7 @@ class GlueDataModule(pl.LightningDataModule):
         if self.train_split is None:
             raise DataError(f"task {self.task.name!r} has no training split; it is for predicting only")
         whole = self._load(self.train_split)
+        inspect(self.task, self.train_split, whole, self.evaluate)
         selection = None
         if self._carves:
             selection = min([len(whole) // 10, *(len(self._load(split)) for split in self.dev_splits[:1])])
@@ -233,7 +228,8 @@ class GlueDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Tokenise what the stage needs; stages are fit, validate, test, predict."""
-        evaluation = {"test": self._tested, "predict": self.task.test}.get(stage, self.evaluation_splits)
+        tested = self.dev_splits if self.evaluate else ()
+        evaluation = {"test": tested, "predict": self.task.test}.get(stage, self.evaluation_splits)
         for split in (*(("train", *self.beside) if stage == "fit" else ()), *evaluation):
             self.rows(split)
 
@@ -273,7 +269,7 @@ class GlueDataModule(pl.LightningDataModule):
         return self._loaders(self.evaluation_splits, "no split to validate on")
 
     def test_dataloader(self) -> list[EvalLoader]:
-        return self._loaders(self._tested, "no dev split to test on")
+        return self._loaders(self.dev_splits if self.evaluate else (), "no dev split to test on")
 
     def predict_dataloader(self) -> list[EvalLoader]:
         return self._loaders(self.task.test, "no test split to predict")

@@ -1,11 +1,11 @@
 """Plain text files as documents of sentences, and the tasks for further pre-training that are made from them."""
 
-import codecs
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from glue_tasks import next_sentence, sentence_order
+from glue_tasks.decoding import lines
 from glue_tasks.errors import DataError
 from glue_tasks.files import ordinary
 from glue_tasks.labels import UNLABELLED
@@ -69,7 +69,7 @@ def read(path: str | None) -> list[list[str]]:
             raise DataError(f"{place}: no *.txt in this folder; check data.path, or rename the text files in it")
     documents: list[list[str]] = [[]]
     for file in files:
-        for text in (*_lines(file), ""):
+        for text in (*map(str.strip, lines(file)), ""):
             if text:
                 documents[-1].append(text)
             elif documents[-1]:
@@ -77,19 +77,3 @@ def read(path: str | None) -> list[list[str]]:
     if not documents[0]:
         raise DataError(f"{place}: no text, only empty lines; write one text on each line")
     return documents[:-1]
-
-
-def _lines(file: Path) -> Iterator[str]:
-    """The stripped lines; they end at newlines only."""
-    byte = 0
-    try:
-        with ordinary(file).open("rb") as stream:
-            for line in stream:
-                # decoded by the line: the place of an error in a text stream is that within its last block
-                text = line.decode()
-                yield (text if byte else text.removeprefix(codecs.BOM_UTF8.decode())).strip()
-                byte += len(line)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not UTF-8 text ({error.reason} at byte {byte + error.start}); convert it") from error
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}); check data.path") from error

@@ -1,15 +1,19 @@
 """Rows of a TSV, CSV or JSONL file, read strictly: every refusal names the file, the line and the remedy."""
 
-import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from glue_tasks.cells import Cells, perhaps_quoted, separated, tabbed
+from glue_tasks.decoding import lines
 from glue_tasks.errors import DataError
-from glue_tasks.files import ordinary
+from glue_tasks.shown import nearest, quoted, shown
 
 SUFFIXES = (".tsv", ".csv", ".jsonl")
+DELIMITERS = {".tsv": ("tab", "\t"), ".csv": ("comma", ",")}
+OTHERS = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "bars"}
 
 Rows = Iterator[tuple[int, Mapping[str, object]]]
 """(line number from 1, {column: value})"""
@@ -21,6 +25,8 @@ class Table:
 
     columns: dict[str, list[str]]
     lines: list[int]
+    unnamed: tuple[int, ...] = ()
+    """Lines with text in a column that has no name, which nothing reads."""
 
 
 def read(
@@ -30,115 +36,148 @@ def read(
     label_required: bool = True,
     header: tuple[str, ...] = (),
     drop_short_rows: bool = False,
+    may_be_quoted: bool = False,
 ) -> Table:
     """Read the text columns and the label column; labels come as strings ("" for JSON's null).
 
-    TSV: never quoted, columns end at a tab, rows at a newline. CSV: quoted as in RFC 4180. JSONL: one object
-    a line. A leading byte order mark is dropped. `header` names the columns of a TSV without a header line;
-    `drop_short_rows` leaves out TSV rows with too few columns. Without `label_required` the label column may
-    be absent, and is then absent from the result.
+    TSV: columns end at a tab, rows at a newline; never quoted, unless it `may_be_quoted` and can only be that (see
+    `glue_tasks.cells`). CSV: quoted as in RFC 4180. JSONL: one object a line. A leading byte order mark, blank lines,
+    empty rows at the end and columns that nobody asked for are passed over. `header` names the columns of a TSV without
+    a header line; `drop_short_rows` leaves out TSV rows with too few columns. Without `label_required` the label column
+    may be absent, and is then absent from the result.
 
-    Raises `DataError`: unreadable or empty file, missing column, ragged row, broken CSV or JSON, a text that
+    Raises `DataError`: unreadable or empty file, not UTF-8, missing column, ragged row, broken CSV or JSON, a text that
     is no string.
     """
-    if file.suffix == ".tsv":
-        rows = _tsv(file, header, drop_short_rows)
+    wanted, unnamed = (*text, label), list[int]()
+    if file.suffix == ".jsonl":
+        rows = _jsonl(file)
     else:
-        rows = _csv(file) if file.suffix == ".csv" else _jsonl(file)
-    lines: list[int] = []
-    wanted = (*text, label)
+        rows = _separated(_cells(file, may_be_quoted), file, wanted, header, drop_short_rows, unnamed)
+    found: list[int] = []
     columns: dict[str, list[str]] = {}
-    try:
-        for line, row in rows:
-            if not lines:
-                present = text if label not in row and not label_required else wanted
-                columns = {name: [] for name in present}
-            for name, values in columns.items():
-                if name not in row:
-                    place = f"{file}:{line}" if lines else file
-                    raise DataError(
-                        f"{place}: no column {name!r} (found {_quoted(row)}); the task has {_quoted(wanted)}"
-                    )
-                values.append(_label(row[name]) if name == label else _text(row[name], name, file, line))
-            lines.append(line)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not UTF-8 text ({error.reason} at byte {error.start}); convert it") from error
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}); check data.path") from error
-    if not lines:
-        raise DataError(f"{file}: no rows; the file is empty, fetch or write it again")
-    return Table(columns, lines)
+    for line, row in rows:
+        if not found:
+            present = text if label not in row and not label_required else wanted
+            columns = {name: [] for name in present}
+        for name, values in columns.items():
+            if name not in row:
+                place = f"{file}:{line}" if found else str(file)
+                raise DataError(f"{place}: {_no_column(name, list(row), wanted, file)}")
+            values.append(_label(row[name]) if name == label else _text(row[name], name, file, line))
+        found.append(line)
+    if not found:
+        raise DataError(f"{file}: no rows; the file is empty, or has a header alone: fetch or write it again")
+    return Table(columns, found, tuple(unnamed))
 
 
-def _tsv(file: Path, header: tuple[str, ...], drop_short_rows: bool) -> Rows:
-    # newline="\n" and split, never splitlines or the csv module: GLUE's texts hold lone quotes and U+2028
-    with ordinary(file).open(encoding="utf-8-sig", newline="\n") as stream:
-        names = header
-        for number, line in enumerate(stream, start=1):
-            cells = line.removesuffix("\n").removesuffix("\r").split("\t")
-            if not names:
-                names = _header(cells, file)
-            elif len(cells) == len(names):
-                yield number, dict(zip(names, cells, strict=True))
-            elif not (drop_short_rows and len(cells) < len(names)):
-                raise _ragged(file, number, len(cells), names, "tab-separated columns; tabs cannot be quoted")
+def _cells(file: Path, may_be_quoted: bool) -> Cells:
+    if file.suffix == ".csv":
+        return separated(lines(file), file)
+    return perhaps_quoted(lines(file), file) if may_be_quoted else tabbed(lines(file))
 
 
-def _csv(file: Path) -> Rows:
-    with ordinary(file).open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
-        names: tuple[str, ...] = ()
-        start = 1
-        try:
-            for cells in reader:
-                if not names:
-                    names = _header(cells, file)
-                elif len(cells) != len(names):
-                    raise _ragged(file, start, len(cells), names, "comma-separated columns; quote texts with commas")
-                else:
-                    yield start, dict(zip(names, cells, strict=True))
-                start = reader.line_num + 1
-        except csv.Error as error:
-            raise DataError(f"{file}:{start}: broken CSV ({error}); a quote within a text is doubled") from error
+def _separated(
+    cells: Cells,
+    file: Path,
+    wanted: tuple[str, ...],
+    header: tuple[str, ...],
+    drop_short_rows: bool,
+    unnamed: list[int],
+) -> Rows:
+    names, held, skipped = header, list[tuple[int, list[str]]](), 0
+    for line, row in cells:
+        blank = not "".join(row).strip()
+        if not names:
+            if not blank:
+                names = _header(row, file, line, wanted)
+            continue
+        if blank and len(row) <= 1:
+            # of one column, an empty line may be an empty text; csv gives no cell for a blank line
+            skipped = skipped or (line if len(names) == 1 and row else 0)
+            continue
+        if skipped:
+            raise DataError(
+                f"{file}:{skipped}: an empty line between rows of one column; leave it out, or, "
+                'if it is an empty text, write "" in a CSV'
+            )
+        if blank:
+            held.append((line, row))  # a row without anything in it counts unless it is among the last
+            continue
+        for number, full in (*held, (line, row)):
+            if drop_short_rows and len(full) < len(names):
+                continue
+            yield number, _row(full, names, file, number, unnamed)
+        held.clear()
+
+
+def _row(cells: list[str], names: tuple[str, ...], file: Path, line: int, unnamed: list[int]) -> dict[str, object]:
+    """A row by column; cells beyond the last column with a name need not be there, and are counted where they are."""
+    named = max((place for place, name in enumerate(names, start=1) if name.strip()), default=0)
+    if len(cells) < named or any(cells[len(names) :]):
+        what, delimiter = DELIMITERS[file.suffix]
+        hint = "quote texts with commas" if delimiter == "," else "tabs cannot be quoted"
+        found = f"found {len(cells)} column{'s' * (len(cells) != 1)}, expected {len(names)}"
+        raise DataError(f"{file}:{line}: {found} {what}-separated columns; {hint}")
+    if any(cells[named : len(names)]):
+        unnamed.append(line)
+    return dict(zip(names, cells, strict=False))
 
 
 def _jsonl(file: Path) -> Rows:
-    with ordinary(file).open(encoding="utf-8-sig", newline="\n") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{file}:{number}: not JSON ({error.msg}); one object per line") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{file}:{number}: found {_shown(row)}; expected one JSON object per line")
-            yield number, row
+    for number, line in enumerate(lines(file), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line, object_pairs_hook=_once)
+        except (ValueError, RecursionError) as error:  # int() refuses 5,000 digits
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)[:100]
+            raise DataError(
+                f"{file}:{number}: not JSON ({reason}); one object per line, without commas between"
+            ) from error
+        if not isinstance(row, dict):
+            raise DataError(f"{file}:{number}: found {shown(row)}; expected one JSON object per line")
+        yield number, row
 
 
-def _header(cells: list[str], file: Path) -> tuple[str, ...]:
-    repeated = sorted({name for name in cells if cells.count(name) > 1})
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise ValueError(f"a key twice among {quoted(key for key, _ in pairs)}")
+    return row
+
+
+def _header(cells: list[str], file: Path, line: int, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    if any("\r" in name for name in cells):
+        raise DataError(f"{file}: its lines end with CR alone; convert it by: tr '\\r' '\\n' < OLD > NEW")
+    repeated = [name for name in wanted if cells.count(name) > 1]
     if repeated:
-        raise DataError(f"{file}:1: the header repeats {_quoted(repeated)}; the first line must name each column once")
+        remedy = "the first line must name each column once"
+        raise DataError(f"{file}:{line}: the header repeats {quoted(repeated)}; {remedy}")
     return tuple(cells)
 
 
-def _ragged(file: Path, line: int, found: int, names: tuple[str, ...], what: str) -> DataError:
-    return DataError(f"{file}:{line}: found {found} column{'s' * (found != 1)}, expected {len(names)} {what}")
+def _no_column(name: str, found: list[str], wanted: tuple[str, ...], file: Path) -> str:
+    if len(found) == 1 and file.suffix in DELIMITERS:
+        for delimiter, what in OTHERS.items():
+            if name in (part.strip(' "') for part in found[0].split(delimiter)):
+                right = "save it as .tsv" if delimiter == "\t" else f"write {DELIMITERS[file.suffix][0]}s instead"
+                return f"its columns are separated by {what}, and those of a {file.suffix} file are not; {right}"
+    near = nearest(name, [text for text in found if text.strip()])
+    return f"no column {shown(name)} (found {quoted(found)}); {near}the task has {quoted(wanted)}"
 
 
 def _text(value: object, name: str, file: Path, line: int) -> str:
     if not isinstance(value, str):
-        raise DataError(f"{file}:{line}: {name!r} is {_shown(value)}; expected a string of text")
+        raise DataError(f"{file}:{line}: {name!r} is {shown(value)}; expected a string of text, in quotes")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            escape = f"\\u{ord(value[error.start]):04x}"
+            raise DataError(f"{file}:{line}: {name!r} holds {escape}, half of a character; mend the text") from error
     return value
 
 
 def _label(value: object) -> str:
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
-
-
-def _quoted(names: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:
-    return ", ".join(repr(name) for name in names)
-
-
-def _shown(value: object) -> str:
-    shown = json.dumps(value)
-    return shown if len(shown) <= 40 else f"{shown[:37]}..."

@@ -3,16 +3,18 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from datasets import ClassLabel, Dataset, Features, Value
+from pytorch_lightning.utilities import rank_zero_warn
 
 from glue_tasks.documents import TASKS, columns
 from glue_tasks.errors import DataError
-from glue_tasks.labels import UNLABELLED, encode
+from glue_tasks.labels import UNLABELLED, encode, whole
 from glue_tasks.rows import SUFFIXES, Table, read
+from glue_tasks.shown import listed, nearest, shown
 from glue_tasks.tasks import GLUE, Task
 
 Source = Literal["hub", "tsv", "files", "sample", "text"]
@@ -31,6 +33,7 @@ def load(task: Task, split: str, source: Source, path: str | None = None) -> Dat
     * `files`: your own; `path` is a folder with `<split>.tsv`, `.csv` or `.jsonl`, or a pattern such as
       `data/snli_{split}.jsonl`. Columns are looked up by `task.columns` and `task.label`; labels are mapped
       by name, and integers count as ids 0 to n-1 only where no name occurs. Test files may lack the labels.
+      Quotes are undone in CSV, and in a TSV that can only be meant so.
     * `hub`: `task.hub`; labels are mapped by name too.
     * `sample`: the built-in sample of the GLUE tasks, offline.
     * `text`: plain text for the tasks of `glue_tasks.documents`, and no others; `path` is a UTF-8 file with a
@@ -126,8 +129,24 @@ def _official(task: Task, split: str, path: str | None) -> Dataset:
 def _files(task: Task, split: str, path: str | None) -> Dataset:
     withheld = split in task.test
     file = _find(split, path)
-    table = read(file, task.columns, task.label, not withheld)
-    return _encoded(task, table, file, task.columns, task.label, (), withheld)
+    table = read(file, task.columns, task.label, not withheld, may_be_quoted=True)
+    if table.unnamed:
+        rank_zero_warn(
+            f"{file}: columns without a name are not read, but {len(table.unnamed)} rows hold something there, the "
+            f"first on line {table.unnamed[0]}; is that a text with a delimiter in it that is not quoted?"
+        )
+
+    def from_zero() -> bool:
+        """Whether label 0 occurs in train, for a file in which it does not."""
+        if task.train in (None, split):
+            return False
+        try:
+            train = read(_find(str(task.train), path), task.columns, task.label, may_be_quoted=True)
+        except DataError:
+            return False
+        return "0" in map(whole, train.columns[task.label])
+
+    return _encoded(task, table, file, task.columns, task.label, (), withheld, from_zero)
 
 
 def _find(split: str, path: str | None) -> Path:
@@ -164,11 +183,12 @@ def _encoded(
     label: str,
     written: tuple[str, ...],
     withheld: bool,
+    from_zero: Callable[[], bool] = lambda: False,
 ) -> Dataset:
     texts = {ours: table.columns[theirs] for ours, theirs in zip(task.columns, names, strict=True)}
     if label not in table.columns:
         return _table(task, {**texts, "label": [UNLABELLED] * len(table.lines)})
-    labels = encode(task, table.columns[label], lambda row: f"{file}:{table.lines[row]}", written, withheld)
+    labels = encode(task, table.columns[label], lambda row: f"{file}:{table.lines[row]}", written, withheld, from_zero)
     return _table(task, {**texts, "label": labels})
 
 
@@ -178,8 +198,7 @@ def _inside(folder: Path) -> str:
     if not folder.is_dir():
         return "it is a file"
     names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    return f"found {shown}" if names else "it is empty"
+    return f"found {', '.join(names[:8])}{', ...' * (len(names) > 8)}" if names else "it is empty"
 
 
 # The Hub
@@ -191,8 +210,15 @@ def _hub(task: Task, split: str) -> Dataset:
     data, place = fetch(task, split)
     missing = [name for name in (*task.columns, task.label) if name not in data.column_names]
     if missing and not (missing == [task.label] and split in task.test):
-        raise DataError(f"{place}: no column {missing[0]!r}; it has {', '.join(data.column_names)}")
+        near = nearest(missing[0], data.column_names)
+        raise DataError(f"{place}: no column {missing[0]!r}; {near}it has {listed(data.column_names)}")
     texts = {name: data[name][:] for name in task.columns}
+    for name, column in texts.items():
+        for row, value in enumerate(column):
+            if not isinstance(value, str):
+                raise DataError(
+                    f"{place}, row {row}: {name!r} is {shown(value)}; expected text, so choose other columns"
+                )
     if missing:
         return _table(task, {**texts, "label": [UNLABELLED] * len(data)})
     names = getattr(data.features[task.label], "names", None)

@@ -26,15 +26,21 @@ def normalise(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"\w+", text.casefold())) or (text.strip(),)
 
 
-def group_rows(texts: Sequence[Sequence[str]], contained: bool = False) -> Indices:
+def group_rows(texts: Sequence[Sequence[str]], contained: bool = False, empty_joins: bool = False) -> Indices:
     """The group of each row, int64 [rows]: rows that share a normalised text, directly or by a chain of rows.
+
+    An empty text joins nothing, unless `empty_joins`.
 
     With `contained`, texts that contain one another as whole phrases are joined too. One-word texts are
     vocabulary rather than phrases and would join nearly everything: contained ones join nothing, but get the
     id -1 with all of their group, and so never leave train. Takes time quadratic in the length of a text.
     """
     ids: dict[tuple[str, ...], int] = {}
-    rows = [[ids.setdefault(normalise(text), len(ids)) for text in row] for row in texts]
+    rows = []
+    for number, row in enumerate(texts):
+        known = [text for text in map(normalise, row) if empty_joins or any(text)]
+        alone = (f"\0{number}",)  # of a row without any text
+        rows.append([ids.setdefault(text, len(ids)) for text in known or [alone]])
     parent = list(range(len(ids)))
     for first, *others in rows:
         for other in others:

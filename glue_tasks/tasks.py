@@ -123,7 +123,12 @@ class Task:
     @property
     def splits(self) -> tuple[str, ...]:
         """Every declared split: train, dev, test."""
-        return (*((self.train,) if self.train is not None else ()), *self.dev, *self.test)
+        return (*self.trainable, *self.test)
+
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """The splits that have labels: train, dev."""
+        return (*((self.train,) if self.train is not None else ()), *self.dev)
 
 
 def declare(fields: Mapping[str, Any]) -> Task:

@@ -66,7 +66,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     file.write_text("\n  \n")
     assert "corpus.txt: no text, only empty lines; write " in refusal(text, file)
     file.write_bytes(b"sound\n" * 5000 + b"caf\xe9 au lait\n")  # further than any buffer reaches
-    assert "corpus.txt: not UTF-8 text (invalid continuation byte at byte 30003); convert it" in refusal(text, tmp_path)
+    assert "corpus.txt:5001: not UTF-8 text (byte 30003 of the file is 0xe9" in refusal(text, tmp_path)
 
 
 # Pairs

@@ -74,7 +74,7 @@ def test_own_test_rows_may_lack_labels(tmp_path: Path, name: str, content: str) 
             "text,label\na,yes\nb,0\n",
             "dev.csv:3: label '0' is unknown; task 'own' expects no or yes",
         ),
-        ("dev.csv", "text,label\na,1\nb,2\n", "dev.csv:3: label '2' is unknown; task 'own' expects 0 or 1"),
+        ("dev.csv", "text,label\na,1\nb,0\nc,2\n", "dev.csv:4: label '2' is unknown; task 'own' expects 0 or 1"),
         ("dev.csv", 'text,label\n"a\nb",no\nc,maybe\n', "dev.csv:4: label 'maybe' is unknown"),
         (
             "dev.csv",
@@ -107,7 +107,7 @@ def test_own_bad_file(tmp_path: Path, name: str, content: str, message: str) -> 
 
 def test_own_file_in_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "dev.csv").write_bytes("text,label\ncafé,yes\n".encode("latin-1"))
-    assert "dev.csv: not UTF-8 text (" in line(OWN, "dev", tmp_path)
+    assert "dev.csv:2: not UTF-8 text (byte 14 " in line(OWN, "dev", tmp_path)
 
 
 def test_own_bad_score(tmp_path: Path) -> None:

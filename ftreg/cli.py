@@ -19,11 +19,12 @@ from ftreg.cost import Cost
 from ftreg.diagnostics import Diagnostics
 from ftreg.errors import UsageError
 from ftreg.evaluations import Best, Evaluations, checkpoints
+from ftreg.heads import order
 from ftreg.history import Continuity
 from ftreg.identity import identity
 from ftreg.interruption import recorded, stoppable
 from ftreg.methods.multi_task import MultiTask
-from ftreg.methods.two_stage import TwoStage, check_labels
+from ftreg.methods.two_stage import TwoStage
 from ftreg.names import listed
 from ftreg.plan import Parsed, Plan, build, refuse_overlap
 from ftreg.quiet import quiet
@@ -77,7 +78,7 @@ class Cli(Parsed):
         two_stage, data = stages.options(self._plain()) or {}, self.data()
         if two_stage["head"] == "keep":
             learnt = stage.datamodule.labels if stage.datamodule.evaluate else None
-            check_labels(data.labels, learnt, f"stage {stage.datamodule.task.name}")
+            order(data.labels, learnt, "TwoStage.head", f"stage {stage.datamodule.task.name}")
         if two_stage["overlap"] == "refuse":
             refuse_overlap(data, stage)
         folder = Path(two_stage["store"]).expanduser() / f"{stage.datamodule.task.name}-{stage.identity()}"

@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 
 from ftreg.errors import UsageError
-from ftreg.regularizer import Regularizer, check_claims
+from ftreg.regularizer import Regularizer, Slot, check_claims, owner
 
 SPLITTING = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
 """Strategies that split parameters over ranks, each of which then sees parts."""
@@ -20,6 +20,9 @@ def check(methods: Sequence[Regularizer], trainer: pl.Trainer) -> None:
         UsageError: the strategy splits parameters over ranks, or the precision rounds away what a method measures.
     """
     check_claims(methods)
+    pooling = owner(methods, Slot.POOLER)
+    if pooling is not None and getattr(trainer.lightning_module, "head", "new") == "keep":
+        raise UsageError(f"model.head is keep, and {pooling.name} puts another head there; leave one of them out")
     heads = getattr(getattr(trainer, "datamodule", None), "heads", {})
     untaught = [method.name for method in methods if not method.supervised]
     if untaught and heads:

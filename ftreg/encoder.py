@@ -11,10 +11,12 @@ from typing import Any, Literal
 import torch
 import torch._functorch.config as functorch_config
 from jaxtyping import Float, Int
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from ftreg.architecture import at_rest, example, observe
 from ftreg.errors import UsageError
+from ftreg.heads import Policy
 from ftreg.hooks import shifted, watched
 from ftreg.loading import draw, pretrained
 from ftreg.noise import seeded, stream_seed
@@ -32,9 +34,10 @@ class Encoder(nn.Module):
         attention: the attention implementation, `eager` or `sdpa`; of several, the first that the architecture has.
         packing: lay a batch's sentences end to end where that is exact for the architecture.
         gradient_checkpointing: recompute layers in the backward instead of keeping their activations.
+        head: whether the head of a fine-tuned backbone is kept, its classes put into the order of `labels` by name.
 
     Raises:
-        UsageError: the backbone cannot be had, or has no input embeddings.
+        UsageError: the backbone cannot be had or used; see `pretrained`.
     """
 
     def __init__(
@@ -45,13 +48,14 @@ class Encoder(nn.Module):
         attention: str | Sequence[str] = ("eager", "sdpa"),
         packing: bool = True,
         gradient_checkpointing: bool = False,
+        head: Policy = "new",
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.labels = tuple(labels)
-        self.seed = seed
+        self.seed, self.head_policy = seed, head
         self.head: nn.Module | None = None
-        self.model, self.pretrained = pretrained(backbone, labels, seed, attention)
+        self.model, self.pretrained, self.notes = pretrained(backbone, labels, seed, attention, head)
         self.parts = nn.ModuleDict()
         """What methods have added, by their names: saved, trained and counted as the head is."""
         self.architecture = observe(self.model, backbone)
@@ -70,6 +74,12 @@ class Encoder(nn.Module):
                 self.model.gradient_checkpointing_enable({"use_reentrant": False})
             else:
                 recompute(self.architecture.layered("model.gradient_checkpointing").layers)
+
+    def begin(self) -> None:
+        """Training starts; from the backbone's weights, what is not as its files have it is told."""
+        for note in self.notes if self.pristine else ():
+            rank_zero_warn(f"backbone {self.backbone}: {note}")
+        self.pristine = False
 
     def embed(self, input_ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens dim"]:
         """Word embeddings, before position, type and LayerNorm."""
@@ -235,7 +245,7 @@ class Encoder(nn.Module):
             if self.pristine:
                 self._anchors[name] = self.get_parameter(name).detach().clone()
             else:
-                backbone = Encoder(self.backbone, self.labels, self.seed)
+                backbone = Encoder(self.backbone, self.labels, self.seed, head=self.head_policy)
                 start = {key: p.detach() for key, p in backbone.named_parameters()} | self._loaded
                 # In the precision in which training started, so that it means the same as before a resumption.
                 like = dict(self.named_parameters())
@@ -268,7 +278,7 @@ class Encoder(nn.Module):
         Raises:
             UsageError: a parameter is missing there, or has another shape.
         """
-        other = Encoder(backbone, self.labels, self.seed)
+        other = Encoder(backbone, self.labels, self.seed, head="keep" if any(map(self.in_head, names)) else "new")
         values = {name: parameter.detach() for name, parameter in other.named_parameters() if name in other.pretrained}
         for name in names:
             if name not in values or values[name].shape != self.get_parameter(name).shape:

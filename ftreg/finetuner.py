@@ -12,6 +12,7 @@ from transformers import get_linear_schedule_with_warmup
 from ftreg.compatibility import check
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
+from ftreg.heads import Policy
 from ftreg.noise import Moment, Noise
 from ftreg.optim import AdamW, clip
 from ftreg.predictions import Collector, Predictions
@@ -41,6 +42,7 @@ class FineTuner(pl.LightningModule):
         gradient_checkpointing: recompute layers in the backward instead of keeping their activations.
         compile: compile the encoder's layers with `torch.compile`.
         stop_when_diverged: stop at the first loss or gradient that is not a finite number.
+        head: a fine-tuned backbone's is left out for a `new` one, or `keep` puts its classes into our order by name.
 
     Raises:
         UsageError: an option is out of range, or the methods cannot work together.
@@ -61,6 +63,7 @@ class FineTuner(pl.LightningModule):
         gradient_checkpointing: bool = False,
         compile: bool = False,
         stop_when_diverged: bool = True,
+        head: Policy = "new",
     ) -> None:
         super().__init__()
         for name, value in {"lr": lr, "weight_decay": weight_decay, "max_grad_norm": max_grad_norm}.items():
@@ -75,7 +78,7 @@ class FineTuner(pl.LightningModule):
         self.lr, self.weight_decay, self.decay_towards = lr, weight_decay, decay_towards
         self.warmup, self.max_grad_norm, self.init_seed = warmup, max_grad_norm, init_seed
         self.attention, self.packing, self.gradient_checkpointing = attention, packing, gradient_checkpointing
-        self.compiled, self.stop_when_diverged = compile, stop_when_diverged
+        self.compiled, self.stop_when_diverged, self.head = compile, stop_when_diverged, head
         self.save_hyperparameters()
         self.predictions: dict[str, Predictions] = {}
         """The latest evaluation's, by split."""
@@ -110,14 +113,9 @@ class FineTuner(pl.LightningModule):
         if not hasattr(self, "encoder"):
             on_cpu = self._trainer is None or self.trainer.strategy.root_device.type == "cpu"
             either = ("eager", "sdpa") if on_cpu else ("sdpa", "eager")
-            self.encoder = Encoder(
-                self.backbone,
-                self.labels,
-                self.init_seed,
-                either if self.attention == "auto" else self.attention,
-                self.packing,
-                self.gradient_checkpointing,
-            )
+            attention = either if self.attention == "auto" else self.attention
+            more = (attention, self.packing, self.gradient_checkpointing, self.head)
+            self.encoder = Encoder(self.backbone, self.labels, self.init_seed, *more)
             if self.compiled:
                 self.encoder.compile_layers()
         for method in self.methods:
@@ -135,7 +133,7 @@ class FineTuner(pl.LightningModule):
     # One training step
 
     def on_train_start(self) -> None:
-        self.encoder.pristine = False
+        self.encoder.begin()
 
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> Scalar:
         at: Any = self.trainer

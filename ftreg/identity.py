@@ -66,6 +66,8 @@ def identity(config: Mapping[str, Any], contents: Mapping[str, str]) -> str:
     }
     trainer["callbacks"] = [_resolved(entry, contents) for entry in listed(config["trainer"].get("callbacks"))]
     model = {**config["model"], "backbone": contents.get("backbone", config["model"]["backbone"])}
+    if model.get("head") == "new":
+        del model["head"]  # as in the records from before there was a choice
     data = {name: value for name, value in config["data"].items() if name not in ("path", "eval_batch_size")}
     data["also"] = [
         {name: v for name, v in other.items() if name != "path"} for other in config["data"].get("also") or []

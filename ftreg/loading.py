@@ -1,19 +1,54 @@
-"""A backbone's weights in its architecture's own sequence-classification model."""
+"""A backbone's weights in one of its architecture's own models, and nothing in it that the file did not hold unsaid.
 
+Everything below the head comes from the file, or loading is refused: libraries draw afresh what they do not find.
+"""
+
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 from transformers.utils import logging
 
 from ftreg.attention import implementation
-from ftreg.backbone import resolve
+from ftreg.backbone import Backbone, resolve
+from ftreg.checks import one_of
 from ftreg.errors import UsageError
+from ftreg.heads import Policy, fitted
 from ftreg.noise import seeded, stream_seed
+from ftreg.prefixes import shown, stripped
+from ftreg.weight_files import cause, read, record
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model, and what was found out on the way.
+
+    Args:
+        model: with the weights of the file.
+        fresh: the names of its parameters that the file does not provide.
+        notes: what a user should know: a line each, without the backbone's name.
+    """
+
+    model: Any
+    fresh: frozenset[str]
+    notes: tuple[str, ...] = ()
+
+
+Prepare = Callable[..., tuple[dict[str, Tensor], list[str]]]
+"""Of the tensors by name, the model without weights, and `file`: the tensors to load, and what to say of them."""
+
+
+def unchanged(tensors: Mapping[str, Tensor], model: Any, file: str) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors as they are."""
+    return dict(tensors), []
 
 
 @contextmanager
@@ -31,46 +66,161 @@ def quietly() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def pretrained(name: str, labels: Sequence[str], seed: int, wanted: str | Sequence[str]) -> tuple[Any, frozenset[str]]:
-    """The model, and the names of the parameters that have their pre-trained values; see `Encoder` for the arguments.
+@contextmanager
+def telling(name: str, what: str = "") -> Iterator[None]:
+    """Make one line of everything that goes wrong inside, with the backbone's name before it.
+
+    Args:
+        name: of the backbone.
+        what: is being done, for errors that do not say it themselves.
+    """
+    try:
+        yield
+    except UsageError as error:
+        line = str(error)
+        raise UsageError(line if f"backbone {name}" in line else f"backbone {name}: {line}") from error
+    # What libraries raise for a damaged or foreign file is no list of types that anybody could keep.
+    except Exception as error:
+        raise UsageError(f"backbone {name}: {what} ({type(error).__name__}: {cause(error)})") from error
+
+
+def pretrained(
+    name: str, labels: Sequence[str], seed: int, wanted: str | Sequence[str], head: Policy = "new"
+) -> tuple[Any, frozenset[str], tuple[str, ...]]:
+    """The architecture's own sequence-classification model; see `Encoder` for the arguments.
+
+    Returns:
+        the model, the names of the parameters that have their pre-trained values, as the encoder calls them, and a line
+        for each thing that a user should know.
 
     Raises:
-        UsageError: the backbone cannot be had, or has no input embeddings.
+        UsageError: the backbone cannot be had, is damaged, lacks a part of its encoder, or has no input embeddings.
     """
-    backbone = resolve(name)
-    settings: dict[str, Any] = {"num_labels": max(1, len(labels))}
-    if labels:
-        settings["id2label"] = dict(enumerate(labels))
-        settings["label2id"] = {label: index for index, label in enumerate(labels)}
-    # Named streams: the head's first weights depend on the seed alone, not on what was drawn before.
-    with seeded(stream_seed(seed, "init")), quietly():
-        try:
-            config = AutoConfig.from_pretrained(backbone.path, **settings)
-            attention = implementation(config, wanted, name)
-            if not backbone.pretrained:
-                model = AutoModelForSequenceClassification.from_config(
-                    config, dtype=torch.get_default_dtype(), attn_implementation=attention
-                )
-                missing = [key for key, _ in model.named_parameters() if not key.startswith(model.base_model_prefix)]
+    one_of("model", head=(head, Policy))
+    with telling(name, "it cannot be loaded"):
+        backbone = resolve(name)
+        own, config = configuration(backbone)
+        attention = implementation(config, wanted, name)
+        config.num_labels = max(1, len(labels))
+        if labels:
+            config.id2label = dict(enumerate(labels))
+            config.label2id = {label: index for index, label in enumerate(labels)}
+        # Named streams: the head's first weights depend on the seed alone, not on what was drawn before.
+        with seeded(stream_seed(seed, "init")), quietly():
+            if backbone.pretrained:
+                prepare = partial(fitted, own=own, labels=labels, policy=head)
+                loaded = load(AutoModelForSequenceClassification, backbone, config, attention, prepare)
+            elif head == "keep":
+                raise UsageError("model.head is keep: this backbone has random weights and no head; give head=new")
             else:
-                model, report = AutoModelForSequenceClassification.from_pretrained(
-                    backbone.path,
-                    config=config,
-                    dtype=torch.get_default_dtype(),
-                    attn_implementation=attention,
-                    ignore_mismatched_sizes=True,
-                    output_loading_info=True,
-                )
-                missing = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
-        except UsageError:
-            raise
-        except (OSError, ValueError) as error:
-            line = " ".join(str(error).split())
-            raise UsageError(f"backbone {name}: {line}") from error
-    if not callable(getattr(model, "get_input_embeddings", None)) or model.get_input_embeddings() is None:
-        raise UsageError(f"backbone {name}: {type(model).__name__} has no input embeddings to perturb")
-    model.train()
-    return model, frozenset(f"model.{key}" for key, _ in model.named_parameters() if key not in missing)
+                loaded = drawn(AutoModelForSequenceClassification, config, attention)
+        words = getattr(loaded.model, "get_input_embeddings", lambda: None)()
+        if words is None:
+            raise UsageError(f"{type(loaded.model).__name__} has no input embeddings to perturb")
+    named = [name for name, _ in loaded.model.train().named_parameters()]
+    return loaded.model, frozenset(f"model.{name}" for name in named if name not in loaded.fresh), loaded.notes
+
+
+def configuration(backbone: Backbone) -> tuple[dict[str, Any], Any]:
+    """What a backbone's `config.json` holds, and the architecture's configuration made of it.
+
+    Raises:
+        UsageError: there is none, or it needs code of its own.
+    """
+    own = record(Path(backbone.path) / "config.json")
+    if own.get("auto_map"):
+        raise UsageError(
+            "config.json names code of its own (auto_map), which ftreg does not run; "
+            "give a backbone of an architecture that transformers has"
+        )
+    if own.get("quantization_config"):
+        raise UsageError("config.json says that its weights are quantised; give a backbone in float32 or float16")
+    with telling(backbone.name, "config.json is no configuration that transformers can read"):
+        config = AutoConfig.from_pretrained(backbone.path, trust_remote_code=False)
+        if getattr(config, "num_hidden_layers", 1) < 1:
+            raise UsageError(f"config.json has num_hidden_layers={config.num_hidden_layers}; an encoder has layers")
+    return own, config
+
+
+def drawn(auto: Any, config: Any, attention: str | None = None) -> Loaded:
+    """One of an architecture's models, with random weights that stand for pre-trained ones."""
+    model = auto.from_config(config, **_options(attention))
+    base = f"{model.base_model_prefix}."
+    return Loaded(model, frozenset(name for name, _ in model.named_parameters() if not name.startswith(base)))
+
+
+def load(
+    auto: Any, backbone: Backbone, config: Any, attention: str | None = None, prepare: Prepare = unchanged
+) -> Loaded:
+    """One of an architecture's models, with the weights of the backbone's file.
+
+    Args:
+        auto: transformers' class for the kind of model.
+        backbone: with weights.
+        config: for the model.
+        attention: the attention implementation.
+        prepare: changes what is read before it is loaded; see `fitted`.
+
+    Raises:
+        UsageError: something is wrong with the file, or it lacks a part of the encoder.
+    """
+    with telling(backbone.name, "no model can be made as config.json describes it"), torch.device("meta"):
+        empty = auto.from_config(config, **_options(attention))
+    base, names = empty.base_model_prefix, [*empty.state_dict()]
+    encoder = [name for name in names if name.startswith(f"{base}.")]
+    file, held = read(backbone.path)
+    tensors, taken = stripped(held, encoder, base, file)
+    tensors, notes = prepare(tensors, empty, file=file)
+    with telling(backbone.name, f"{file} cannot be loaded"):
+        model, report = type(empty).from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **_options(attention),
+        )
+    other = {key: shapes for key, *shapes in report["mismatched_keys"]}
+    fresh = frozenset({*report["missing_keys"], *other})
+    lost = [name for name in encoder if name in fresh]
+    poolers = [name for name in encoder if name.startswith(f"{base}.pooler.")]
+    if lost and (lost != poolers or not other.keys().isdisjoint(lost)):
+        raise UsageError(f"{file} {_lacking(lost, other, len(encoder), held)}")
+    deeper = _deeper(report["unexpected_keys"], encoder, base)
+    if deeper:
+        raise UsageError(
+            f"{file} has {deeper}, and config.json makes no such layer; mend num_hidden_layers there, or cut the file"
+        )
+    notes = [*(f"{shown(part)} is taken away from the names in {file}" for part in taken), *notes]
+    if lost:
+        notes.append(f"{file} has no pooler, as after masked language modelling; a new one is drawn")
+    return Loaded(model, fresh, tuple(notes))
+
+
+def _options(attention: str | None) -> dict[str, Any]:
+    options: dict[str, Any] = {"dtype": torch.get_default_dtype()}
+    return options if attention is None else options | {"attn_implementation": attention}
+
+
+def _lacking(lost: Sequence[str], other: Mapping[str, Sequence[Any]], count: int, held: Collection[str]) -> str:
+    """What a file lacks of the encoder, by name."""
+    named = [
+        f"{name} of shape {list(other[name][1])} (it has {list(other[name][0])})" if name in other else name
+        for name in sorted(lost, key=lambda name: name not in other)[:2]
+    ]
+    more = f" and {len(lost) - 2} more" if len(lost) > 2 else ""
+    instead = f"; it has {len(held)} others, such as {next(iter(held))[:80]!r}" if len(lost) == count and held else ""
+    return (
+        f"lacks {len(lost)} of the encoder's {count} weights: {', '.join(named)}{more}{instead}; "
+        "give a file and a config.json of one model, saved together with save_pretrained"
+    )
+
+
+def _deeper(unexpected: Collection[str], encoder: Collection[str], base: str) -> str | None:
+    """A weight of a layer that the model has not, though it has others like it."""
+    known = {re.sub(r"\.\d+\.", ".N.", name) for name in encoder}
+    named = ((key, key if key.startswith(f"{base}.") else f"{base}.{key}") for key in sorted(unexpected))
+    return next((key for key, name in named if re.sub(r"\.\d+\.", ".N.", name) in known), None)
 
 
 def draw(model: Any, module: nn.Module) -> None:

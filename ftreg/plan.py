@@ -15,7 +15,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import ftreg.methods as _methods  # noqa: F401  an imported method is found by its bare name
 from ftreg import resume, stages
-from ftreg.backbone import backbone_path
+from ftreg.backbone import NAMED, backbone_path
 from ftreg.complaints import reading
 from ftreg.config import SaveConfig, Seeds, known_callbacks, methods_of
 from ftreg.declared import check_tasks, with_metrics
@@ -114,9 +114,10 @@ class Parsed(LightningCLI):
         """Of the run, with what paths and stages stand for."""
         config = self._plain()
         contents = {"data": ",".join(self.datamodule.fingerprints.values())}
-        backbone = backbone_path(config["model"]["backbone"])
-        if os.path.isdir(backbone):
-            contents["backbone"] = folder_content(backbone)
+        backbone = config["model"]["backbone"]
+        # What else lies in the cache beside a Hub id's files is not the run's.
+        if backbone in NAMED or os.path.isdir(os.path.expanduser(backbone)):
+            contents["backbone"] = folder_content(backbone_path(backbone))
         if self.stage is not None:
             contents["stages"] = self.stage.identity()
         return identity(config, contents)

@@ -18,6 +18,8 @@ from ftreg.structure import subclasses
 KEY = "ftreg_run"
 MAY_DIFFER = frozenset({"data.path", "data.eval_batch_size"})
 """Where the data lie (the loader compares their content), and what no number depends on."""
+ADDED: dict[str, Any] = {"model.head": "new"}
+"""What options were before they existed, for older checkpoints."""
 
 
 class Provenance(pl.Callback):
@@ -60,7 +62,7 @@ def check_same_run(path: str, run: Mapping[str, Any], task: str, config: Mapping
             f"ckpt_path {path} is of task {run['task']}, this run is of {task}; "
             f"give data.task={run['task']}, or leave out ckpt_path"
         )
-    before, now = dict(_options(run["config"])), dict(_options(config))
+    before, now = ADDED | dict(_options(run["config"])), dict(_options(config))
     for name in before | now:
         if not same(before.get(name), now.get(name)) and name not in MAY_DIFFER:
             raise UsageError(

@@ -91,6 +91,8 @@ def record(
         "start": start,
         "versions": versions(),
     }
+    if config["model"]["head"] != "new":
+        result["head"] = config["model"]["head"]
     result = finite(result)
     if trainer.is_global_zero:
         for checkpoint, (_, predictions) in found.items():

@@ -10,7 +10,6 @@ with a fresh optimizer, schedule and warm-up. A stage is an ordinary fit: `ftreg
 (`ftreg.stages`), and this method only loads its weights.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -21,9 +20,9 @@ from ftreg import checkpoints
 from ftreg.checks import one_of
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
+from ftreg.heads import Policy, order
 from ftreg.regularizer import Regularizer
 
-HeadPolicy = Literal["new", "keep"]
 PoolerPolicy = Literal["keep", "pretrained", "new"]
 Anchor = Literal["pretrained", "intermediate"]
 Which = Literal["best", "last"]
@@ -54,18 +53,18 @@ class TwoStage(Regularizer):
         stages: list[dict[str, Any] | str] | None = None,
         checkpoint: str | None = None,
         weights: Which = "best",
-        head: HeadPolicy = "new",
+        head: Policy = "new",
         pooler: PoolerPolicy = "keep",
         anchor: Anchor = "intermediate",
         overlap: Literal["refuse", "allow"] = "refuse",
         store: str = "runs/stages",
     ) -> None:
-        one_of("TwoStage", weights=(weights, Which), head=(head, HeadPolicy), pooler=(pooler, PoolerPolicy))
+        one_of("TwoStage", weights=(weights, Which), head=(head, Policy), pooler=(pooler, PoolerPolicy))
         one_of("TwoStage", anchor=(anchor, Anchor), overlap=(overlap, Literal["refuse", "allow"]))
         if stages and checkpoint:
             raise UsageError("TwoStage has both stages and a checkpoint; give one of them")
         self.stages, self.checkpoint, self.weights = stages, checkpoint, weights
-        self.head: HeadPolicy = head
+        self.head: Policy = head
         self.pooler: PoolerPolicy = pooler
         self.anchor: Anchor = anchor
         self.overlap, self.store = overlap, store
@@ -103,15 +102,15 @@ class TwoStage(Regularizer):
         }
         if self.head == "keep":
             learnt = record.get("labels", encoder.labels) if record.get("supervised", True) else None
-            order = check_labels(encoder.labels, learnt, str(path))
+            places = order(encoder.labels, learnt, "TwoStage.head", str(path))
             # A plain head that another one has replaced is still there, frozen; `parts` are no head of this task.
             heads = [(name, p) for name, p in named if encoder.in_head(name) and not name.startswith("parts.")]
             kept = {name: p for name, p in heads if p.requires_grad}
             wanted |= kept
             classifier = [name for name, _ in encoder.linears() if name in kept][-1].removesuffix("weight")
             for name in (f"{classifier}weight", f"{classifier}bias"):
-                if order and len(values.get(name, ())) == len(order):
-                    values[name] = values[name][order]
+                if places and len(values.get(name, ())) == len(places):
+                    values[name] = values[name][places]
         for name, parameter in wanted.items():
             if name not in values or values[name].shape != parameter.shape:
                 raise UsageError(
@@ -119,24 +118,3 @@ class TwoStage(Regularizer):
                     f"a stage has the target's architecture{', and its kind of head' if self.head == 'keep' else ''}"
                 )
         return {name: values[name] for name in wanted}
-
-
-def check_labels(ours: Sequence[str], theirs: Sequence[str] | None, where: str) -> list[int]:
-    """Where each of our classes stands among theirs; empty for a regression.
-
-    Args:
-        ours: the target's, in id order.
-        theirs: the stage's; None for one that learnt no labels.
-        where: the stage, for complaints.
-
-    Raises:
-        UsageError: they are not the same classes.
-    """
-    if theirs is None:
-        raise UsageError(f"TwoStage.head is keep: {where} has learnt no labels; give head=new")
-    if sorted(ours) != sorted(theirs):
-        raise UsageError(
-            f"TwoStage.head is keep: the head of {where} tells {', '.join(theirs) or 'a score'} apart, "
-            f"the target has {', '.join(ours) or 'a score'}; give head=new"
-        )
-    return [list(theirs).index(label) for label in ours]

@@ -6,14 +6,13 @@ import torch
 from jaxtyping import Float
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
-from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForMaskedLM
+from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoModelForMaskedLM
 from transformers.modeling_outputs import BaseModelOutput
 
 from ftreg.architecture import at_rest, example, one_line
 from ftreg.backbone import resolve
 from ftreg.encoder import Encoder
-from ftreg.errors import UsageError
-from ftreg.loading import quietly
+from ftreg.loading import configuration, drawn, load, quietly, telling
 from ftreg.noise import seeded, stream_seed
 
 
@@ -65,25 +64,17 @@ def decoder(encoder: Encoder, name: str) -> Decoder:
     """
     if type(encoder.model.config) not in MODEL_FOR_MASKED_LM_MAPPING:
         raise encoder.architecture.refusal(name, "there is no masked language model of that architecture")
-    backbone = resolve(encoder.backbone)
-    with seeded(stream_seed(encoder.seed, name)), quietly():
-        try:
+    with telling(encoder.backbone, f"{name}: no masked language model can be made of it"):
+        backbone = resolve(encoder.backbone)
+        _, config = configuration(backbone)
+        with seeded(stream_seed(encoder.seed, name)), quietly():
             if backbone.pretrained:
-                model, report = AutoModelForMaskedLM.from_pretrained(
-                    backbone.path,
-                    dtype=torch.get_default_dtype(),
-                    ignore_mismatched_sizes=True,
-                    output_loading_info=True,
-                )
-                lost = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
+                loaded = load(AutoModelForMaskedLM, backbone, config)
             else:
-                config = AutoConfig.from_pretrained(backbone.path)
-                model = AutoModelForMaskedLM.from_config(config, dtype=torch.get_default_dtype())
-                lost = [key for key, _ in model.named_parameters()]
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{name}: backbone {encoder.backbone}: {' '.join(str(error).split())}") from error
+                loaded = drawn(AutoModelForMaskedLM, config)
+    model = loaded.model
     # The one that a checkpoint holds is loaded later, over this one.
-    if encoder.pristine and any(not key.startswith(f"{model.base_model_prefix}.") for key in lost):
+    if encoder.pristine and any(not key.startswith(f"{model.base_model_prefix}.") for key in loaded.fresh):
         rank_zero_warn(
             f"{name}: backbone {encoder.backbone} has no head for masked tokens; it starts from a fresh one, "
             f"tied to its word embeddings"

@@ -18,6 +18,7 @@ import torch
 
 from ftreg import __version__
 from ftreg.atomic import write_atomically
+from ftreg.checkpoints import load
 from ftreg.cost import Cost
 from ftreg.finetuner import FineTuner
 from ftreg.identity import SCHEMA
@@ -58,8 +59,7 @@ def record(
     spent = cost.summary(trainer)
     found = {"last": evaluate(trainer, model, data)}
     if best:
-        state = torch.load(best, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
-        model.load_state_dict(state)
+        model.load_state_dict(load(best, "best checkpoint")["state_dict"])
     found["best"] = evaluate(trainer, model, data)
 
     scores = {

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
+from ftreg.checks import at_least, typed
 from ftreg.compatibility import check
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
@@ -66,9 +67,8 @@ class FineTuner(pl.LightningModule):
         head: Policy = "new",
     ) -> None:
         super().__init__()
-        for name, value in {"lr": lr, "weight_decay": weight_decay, "max_grad_norm": max_grad_norm}.items():
-            if value < 0:
-                raise UsageError(f"model.{name} is {value}; it must not be negative")
+        typed("model", FineTuner.__init__, locals())
+        at_least("model", 0, lr=lr, weight_decay=weight_decay, max_grad_norm=max_grad_norm)
         init_seed = whole(init_seed, "model.init_seed")
         if not 0 <= warmup <= 1:
             raise UsageError(f"model.warmup is {warmup}; it is a fraction of the steps, from 0 to 1")

@@ -19,7 +19,7 @@ from transformers.utils import logging
 
 from ftreg.attention import implementation
 from ftreg.backbone import Backbone, resolve
-from ftreg.checks import one_of
+from ftreg.checks import typed
 from ftreg.errors import UsageError
 from ftreg.heads import Policy, fitted
 from ftreg.noise import seeded, stream_seed
@@ -96,7 +96,7 @@ def pretrained(
     Raises:
         UsageError: the backbone cannot be had, is damaged, lacks a part of its encoder, or has no input embeddings.
     """
-    one_of("model", head=(head, Policy))
+    typed("model", pretrained, {"head": head})
     with telling(name, "it cannot be loaded"):
         backbone = resolve(name)
         own, config = configuration(backbone)

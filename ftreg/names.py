@@ -14,6 +14,7 @@ from typing import Any
 
 from ftreg import yaml_text
 from ftreg.errors import UsageError
+from glue_tasks.shown import shown
 
 CALLBACKS = "trainer.callbacks"
 LINKED = {
@@ -114,7 +115,9 @@ class Names:
                 self._callbacks(value, f"{path}: ")
                 continue
             self._option(key, f"{path}: ")
-            if isinstance(value, Mapping) and any(option.startswith(f"{key}.") for option in self.options):
+            if any(option.startswith(f"{key}.") for option in self.options):
+                if not isinstance(value, Mapping):
+                    raise UsageError(f"{path}: {key}: found {shown(value)}; write its options below it, indented")
                 self._tree(value, f"{key}.", path)
             else:
                 self.given[key] = str(path)
@@ -149,7 +152,13 @@ class Names:
                     f"or as class_path and init_args"
                 )
             self._last = self._callback(str(fields["class_path"]), where)
-            for option in fields.get("init_args") or {}:
+            given = fields.get("init_args") or {}
+            if not isinstance(given, Mapping):
+                raise UsageError(
+                    f"{where}{CALLBACKS}: init_args of {fields['class_path']}: found {shown(given)}; "
+                    "write `option: value` lines"
+                )
+            for option in given:
                 self._callback_option(str(option), where)
 
     def _callback(self, name: str, where: str) -> type | None:

@@ -1,6 +1,8 @@
 """Lightning's parser with our reader of YAML, which raises where the stock one prints its usage and exits."""
 
+import inspect
 import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import jsonargparse
@@ -9,6 +11,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 from ftreg import yaml_text
 from ftreg.complaints import known
 from ftreg.errors import UsageError
+from ftreg.names import unknown
 
 MODE = "ftreg"
 jsonargparse.set_loader(MODE, yaml_text.load, (UsageError,))
@@ -20,18 +23,65 @@ class Parser(LightningArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "parser_mode": MODE})
 
+    made: Callable[..., Any] | None = None
+    """The class whose options this parser has, where it is for one alone: of a method, or of a task."""
+
+    def add_class_arguments(self, theclass: Any, nested_key: str | None = None, **kwargs: Any) -> Any:
+        if nested_key is None:
+            self.made = theclass
+        return super().add_class_arguments(theclass, nested_key, **kwargs)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what went wrong, in one line."""
         found = known(ex)
-        if found is not None:
+        if found is None:
+            raise UsageError(one_line(message, self.made)) from ex
+        key = re.match(r'Parser key "([^"]*)":', message)
+        if key is None or key[1] in str(found):
             raise found
-        raise UsageError(one_line(message)) from ex
+        raise UsageError(f"{key[1]}: {found}") from ex
 
 
-def one_line(message: str) -> str:
-    """jsonargparse's message in one line, without the dump of every type that it tried."""
-    line = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", " ".join(message.split()).replace("typing.", ""))
-    line = re.sub(r'^Parser key "([^"]*)":', r"\1:", line)
-    union = re.fullmatch(r"(.*?)Does not validate .* Union subtypes Subtypes: \[(.*)\] Errors: .*", line)
-    value = line.rpartition("Given value: ")[2]
-    return f"{union[1]}found {value}; expected {union[2]}" if union else line
+def one_line(message: str, made: Callable[..., Any] | None = None) -> str:
+    """jsonargparse's message in one line, without the dump of every type that it tried.
+
+    Args:
+        message: of several lines.
+        made: the class whose options they are.
+    """
+    owner = getattr(made, "__name__", "")
+    stray = re.match(r"Option '([^']*)' is not accepted", message)
+    if stray and made is not None:
+        return unknown(f"{owner} has no option", stray[1], [*inspect.signature(made).parameters])
+    needed = re.match(r"the following arguments are required: (.*)", message)
+    if needed and made is not None:
+        return f"{owner} needs {needed[1]}"
+    union = re.fullmatch(
+        r'(?:Parser key "(.*?)":)?\s*Does not validate .* Union subtypes\s+Subtypes: \[(.*?)\]\s+Errors:\n(.*)\n'
+        r"\s*Given value type: <class '(?:[\w.]+\.)?(\w+)'>\n\s*Given value: (.*)",
+        message,
+        re.DOTALL,
+    )
+    key = union[1] if union else ""
+    if union:
+        inner = _of_a_class(union[3]) if union[4] in ("dict", "Namespace") else ""
+        line = inner or f"found {union[5]}; expected {_types(union[2])}"
+    else:
+        line = re.sub(r'^Parser key "([^"]*)":', r"\1:", " ".join(message.split()))
+        line = _types(line)
+    line = f"{key}: {line}" if key else line
+    return f"{owner}.{line}" if owner and re.match(r"[\w.\[\]]+: ", line) else line
+
+
+def _of_a_class(errors: str) -> str:
+    """Of the errors of every type, the one of a class that was given as a mapping: it names the option."""
+    entries = re.split(r"^\s*- ", errors, flags=re.MULTILINE)
+    told = (" ".join(entry.split()) for entry in entries)
+    return next((entry for entry in told if entry and not entry.startswith(("Expected a", "Not a valid"))), "")
+
+
+def _types(text: str) -> str:
+    """Types as one would say them, without their modules."""
+    text = re.sub(r"<class '([^']*)'>", r"\1", text.replace("typing.", ""))
+    text = re.sub(r"\b(?:[a-z_]\w*\.)+([A-Z]\w*)\b", r"\1", text)
+    return re.sub(r"\bNoneType\b", "null", text)

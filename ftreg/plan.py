@@ -14,8 +14,9 @@ import yaml
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import ftreg.methods as _methods  # noqa: F401  an imported method is found by its bare name
-from ftreg import resume, stages
+from ftreg import resume, stages, trainer_options
 from ftreg.backbone import NAMED, backbone_path
+from ftreg.checks import at_least, typed
 from ftreg.complaints import reading
 from ftreg.config import SaveConfig, Seeds, known_callbacks, methods_of
 from ftreg.declared import check_tasks, with_metrics
@@ -39,6 +40,23 @@ DEFAULTS = {
 }
 
 
+def check_options(options: Any) -> None:
+    """Types and ranges of what has been parsed, of which null and NaN are left to us.
+
+    Raises:
+        UsageError: which option, its value, and what it may be.
+    """
+    for group, function in (
+        ("seeds", Seeds.__init__),
+        ("model", FineTuner.__init__),
+        ("data", GlueDataModule.__init__),
+    ):
+        typed(group, function, vars(options[group]))
+    for name, seed in vars(options.seeds).items():
+        at_least("seeds", 0, **{name: seed})
+    trainer_options.check(vars(options.trainer))
+
+
 class Parsed(LightningCLI):
     """One subcommand, of fit, validate, test and predict."""
 
@@ -48,7 +66,7 @@ class Parsed(LightningCLI):
         parser.link_arguments("seeds.init", "model.init_seed")
         parser.link_arguments("seeds.order", "data.order_seed")
         parser.link_arguments("seeds.split", "data.split_seed")
-        parser.link_arguments("model.backbone", "data.tokenizer", compute_fn=backbone_path)
+        parser.link_arguments("model.backbone", "data.tokenizer", compute_fn=_tokenizer)
         parser.link_arguments("data.labels", "model.labels", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -60,6 +78,7 @@ class Parsed(LightningCLI):
         check_tasks(arguments[1:])
         self.config = parser.parse_args(arguments)
         options = self.config[arguments[0]]
+        check_options(options)
         if arguments[0] == "fit":
             # Before a stage is trained for them.
             methods = methods_of(options.trainer.callbacks)
@@ -168,6 +187,11 @@ def refuse_overlap(target: GlueDataModule, stage: Plan | None) -> None:
                 "give the stage other rows, or set overlap=allow and say so where you report"
             )
         stage = stage.stage
+
+
+def _tokenizer(backbone: Any) -> str:
+    typed("model", FineTuner.__init__, {"backbone": backbone})  # links come before types
+    return backbone_path(backbone)
 
 
 T = TypeVar("T", bound=Parsed)

@@ -159,6 +159,8 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _leaves(item, f"{path}[{number}]")
     elif not isinstance(value, bool | int | float | str | None):
         yield path or "value", f"found {value!r}; write text or a number"
+    elif isinstance(value, str) and "\0" in value:
+        yield path or "value", "text with a NUL character; leave it out"
     elif isinstance(value, int) and abs(value) >= 1 << 63:
         yield path or "value", f"a whole number of {len(str(abs(value)))} digits; give a smaller one"
 

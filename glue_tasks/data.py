@@ -20,6 +20,7 @@ from glue_tasks.known import task_of
 from glue_tasks.loader import EvalLoader, Rows, State, TrainLoader
 from glue_tasks.metrics import combined, majority, metrics
 from glue_tasks.mixture import MixtureLoader, Sampling, check_sampling
+from glue_tasks.options import faults
 from glue_tasks.seeds import whole
 from glue_tasks.sources import Source, fingerprint, load
 from glue_tasks.tasks import Task
@@ -69,6 +70,8 @@ class GlueDataModule(pl.LightningDataModule):
         temperature: float = 1.0,
     ) -> None:
         super().__init__()
+        for name, found in faults(GlueDataModule.__init__, locals()):
+            raise DataError(f"data.{name} {found}")
         self.task = task_of(task)
         self.labels = self.task.labels
         self.tokenizer, self.max_length = tokenizer, max_length
@@ -95,13 +98,11 @@ class GlueDataModule(pl.LightningDataModule):
         self._check()
 
     def _check(self) -> None:
-        for option in ("batch_size", "eval_batch_size", "train_subset"):
+        for option in ("batch_size", "eval_batch_size", "train_subset", "max_length"):
             value = getattr(self, option)
             if value is not None and value < 1:
                 raise DataError(f"data.{option}={value} must be at least 1")
         check_sampling(self.sampling, self.temperature)
-        if self.protocol not in ("holdout", "dev"):
-            raise DataError(f"data.protocol={self.protocol!r} is unknown; choose from holdout, dev")
         task, split = self.task, self.train_split
         if split is not None and split not in task.trainable:
             valid = ", ".join(task.trainable) or "none"

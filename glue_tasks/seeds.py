@@ -4,6 +4,7 @@ import operator
 from typing import SupportsIndex
 
 from glue_tasks.errors import DataError
+from glue_tasks.shown import shown
 
 
 def whole(value: SupportsIndex, option: str) -> int:
@@ -19,6 +20,9 @@ def whole(value: SupportsIndex, option: str) -> int:
     try:
         if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
             raise TypeError
-        return operator.index(value)
+        number = operator.index(value)
+        if not -(2**63) <= number < 2**63:
+            raise TypeError
+        return number
     except TypeError:
-        raise DataError(f"{option} is {value!r}; a seed is a whole number, such as 0") from None
+        raise DataError(f"{option} is {shown(value)}; a seed is a whole number of at most 64 bits, such as 0") from None

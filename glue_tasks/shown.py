@@ -13,10 +13,20 @@ MOST = 12
 def shown(value: object, longest: int = LONGEST) -> str:
     """Text as Python quotes it, another value as JSON writes it; cut where it is long."""
     try:
-        text = repr(value[:longest]) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        if isinstance(value, str):
+            text = repr(value[:longest])
+        else:
+            text = str(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
     except (TypeError, ValueError, RecursionError):
-        text = repr(value)
+        text = _repr(value)
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def _repr(value: object) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # of 5,000 digits, which Python does not print
+        return f"{type(value).__name__} too long to show"
 
 
 def listed(names: Iterable[object], last: str = ", ") -> str:

@@ -15,7 +15,7 @@ import torch
 
 from ftreg.ascent import Trace, accumulate
 from ftreg.ball import direction
-from ftreg.checks import at_least, one_of
+from ftreg.checks import at_least, typed
 from ftreg.regularizer import Regularizer, Slot
 from ftreg.step import Scalar, Step
 
@@ -43,8 +43,8 @@ class FGM(Regularizer):
         noise: Literal["shared", "fresh"] = "shared",
         start_step: int = 0,
     ) -> None:
+        typed("FGM", FGM.__init__, locals())
         at_least("FGM", 0, epsilon=epsilon, weight=weight, start_step=start_step)
-        one_of("FGM", noise=(noise, Literal["shared", "fresh"]))
         self.epsilon, self.weight = epsilon, weight
         self.noise, self.start_step = noise, start_step
 

@@ -18,7 +18,7 @@ from typing import ClassVar, Literal
 
 from ftreg.ascent import Trace, accumulate
 from ftreg.ball import Norm, ascend, start
-from ftreg.checks import at_least, one_of
+from ftreg.checks import at_least, typed
 from ftreg.regularizer import Regularizer, Slot
 from ftreg.step import Scalar, Step
 
@@ -52,9 +52,9 @@ class FreeLB(Regularizer):
         noise: Literal["shared", "fresh"] = "shared",
         start_step: int = 0,
     ) -> None:
+        typed("FreeLB", FreeLB.__init__, locals())
         at_least("FreeLB", 1, steps=steps)
         at_least("FreeLB", 0, step_size=step_size, epsilon=epsilon, init=init, start_step=start_step)
-        one_of("FreeLB", norm=(norm, Norm), noise=(noise, Literal["shared", "fresh"]))
         self.steps, self.step_size, self.epsilon, self.init = steps, step_size, epsilon, init
         self.norm: Norm = norm
         self.noise, self.start_step = noise, start_step

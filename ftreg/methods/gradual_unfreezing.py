@@ -6,7 +6,7 @@ Howard, Ruder. *Universal Language Model Fine-tuning for Text Classification*. A
 from collections.abc import Collection
 from typing import ClassVar
 
-from ftreg.checks import within
+from ftreg.checks import typed, within
 from ftreg.encoder import Encoder
 from ftreg.freezing import Freezing
 
@@ -25,6 +25,7 @@ class GradualUnfreezing(Freezing):
     papers: ClassVar[tuple[str, ...]] = ("howard2018ulmfit",)
 
     def __init__(self, share: float = 0.5) -> None:
+        typed("GradualUnfreezing", GradualUnfreezing.__init__, locals())
         within("GradualUnfreezing", 0, 1, share=share)
         super().__init__()
         self.share = share

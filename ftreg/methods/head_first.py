@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 
-from ftreg.checks import within
+from ftreg.checks import typed, within
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
 from ftreg.features import Features
@@ -42,6 +42,7 @@ class HeadFirst(Freezing):
     papers: ClassVar[tuple[str, ...]] = ("kumar2022lpft",)
 
     def __init__(self, share: float = 0.2, pooler: bool = False, cache: bool = False) -> None:
+        typed("HeadFirst", HeadFirst.__init__, locals())
         within("HeadFirst", 0, 1, share=share)
         super().__init__()
         self.share, self.pooler, self.cache = share, pooler, cache

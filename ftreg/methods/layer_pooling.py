@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ftreg import plots
-from ftreg.checks import at_least, one_of, within
+from ftreg.checks import at_least, typed, within
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
 from ftreg.noise import seeded, stream_seed
@@ -81,7 +81,7 @@ class LayerPooling(Regularizer):
         layer_dropout: float = 0.0,
         lr: float = 1e-3,
     ) -> None:
-        one_of("LayerPooling", mix=(mix, Mix), tokens=(tokens, Tokens))
+        typed("LayerPooling", LayerPooling.__init__, locals())
         at_least("LayerPooling", 1, hidden=hidden)
         at_least("LayerPooling", 0, lr=lr)
         within("LayerPooling", 0, 1, layer_dropout=layer_dropout)

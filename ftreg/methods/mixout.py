@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ftreg.architecture import is_random
-from ftreg.checks import one_of
+from ftreg.checks import typed
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
 from ftreg.functional.mixout import draw_mask, mixout
@@ -58,11 +58,9 @@ class Mixout(Regularizer):
         replace_dropout: Literal["none", "preceding", "all"] = "none",
         gradient: Literal["exact", "reference"] = "exact",
     ) -> None:
+        typed("Mixout", Mixout.__init__, locals())
         if not 0 <= p <= 1:
             raise UsageError(f"Mixout.p is {p}; it is a probability, from 0 to 1")
-        one_of("Mixout", granularity=(granularity, Literal["unit", "weight"]))
-        one_of("Mixout", replace_dropout=(replace_dropout, Literal["none", "preceding", "all"]))
-        one_of("Mixout", gradient=(gradient, Literal["exact", "reference"]))
         self.p, self.granularity, self.anchor = p, granularity, anchor
         self.include_head, self.replace_dropout, self.gradient = include_head, replace_dropout, gradient
         self._anchors: dict[str, Tensor] = {}

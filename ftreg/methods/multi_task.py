@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 from transformers import AutoModelForSequenceClassification
 
+from ftreg.checks import typed
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
 from ftreg.gradients import deposit
@@ -47,6 +48,7 @@ class MultiTask(Regularizer):
     papers: ClassVar[tuple[str, ...]] = ("liu2019mtdnn",)
 
     def __init__(self, heads: dict[str, list[str]]) -> None:
+        typed("MultiTask", MultiTask.__init__, locals())
         self.heads = {task: list(labels) for task, labels in heads.items()}
         for task, labels in self.heads.items():
             if len(labels) == 1:

@@ -35,7 +35,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from ftreg.ball import TINY, ascend, finite
-from ftreg.checks import at_least, one_of, within
+from ftreg.checks import at_least, typed, within
 from ftreg.encoder import Encoder
 from ftreg.functional.divergences import symmetric_kl
 from ftreg.functional.smart import max_rescale, momentum, stable_kl, stopped_kl
@@ -90,13 +90,10 @@ class SMART(Regularizer):
         beta_switch: float = 0.1,
         teacher_mode: Literal["eval", "train"] = "eval",
     ) -> None:
+        typed("SMART", SMART.__init__, locals())
         at_least("SMART", 0, weight=weight, mu=mu, epsilon=epsilon, step_size=step_size, sigma=sigma)
         at_least("SMART", 1, steps=steps)
         within("SMART", 0, 1, beta=beta, beta_late=beta_late, beta_switch=beta_switch)
-        one_of("SMART", variant=(variant, Literal["projected", "max_rescale"]), perturb=(perturb, Place))
-        one_of(
-            "SMART", noise=(noise, Literal["fresh", "shared"]), teacher_mode=(teacher_mode, Literal["eval", "train"])
-        )
         self.weight, self.mu, self.epsilon, self.step_size = weight, mu, epsilon, step_size
         self.sigma, self.steps, self.variant, self.noise = sigma, steps, variant, noise
         self.perturb: Place = perturb

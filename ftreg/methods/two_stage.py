@@ -17,7 +17,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from ftreg import checkpoints
-from ftreg.checks import one_of
+from ftreg.checks import typed
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
 from ftreg.heads import Policy, order
@@ -59,8 +59,7 @@ class TwoStage(Regularizer):
         overlap: Literal["refuse", "allow"] = "refuse",
         store: str = "runs/stages",
     ) -> None:
-        one_of("TwoStage", weights=(weights, Which), head=(head, Policy), pooler=(pooler, PoolerPolicy))
-        one_of("TwoStage", anchor=(anchor, Anchor), overlap=(overlap, Literal["refuse", "allow"]))
+        typed("TwoStage", TwoStage.__init__, locals())
         if stages and checkpoint:
             raise UsageError("TwoStage has both stages and a checkpoint; give one of them")
         self.stages, self.checkpoint, self.weights = stages, checkpoint, weights

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import torch
 
 from ftreg.ball import TINY, direction, finite
-from ftreg.checks import at_least, one_of
+from ftreg.checks import at_least, typed
 from ftreg.errors import UsageError
 from ftreg.functional.divergences import kl
 from ftreg.regularizer import Regularizer
@@ -47,10 +47,10 @@ class VAT(Regularizer):
         steps: int = 1,
         noise: Literal["shared", "fresh"] = "shared",
     ) -> None:
+        typed("VAT", VAT.__init__, locals())
         at_least("VAT", 0, weight=weight, epsilon=epsilon, xi=xi, steps=steps)
         if steps and not xi:
             raise UsageError("VAT.xi is 0, where a divergence has no gradient to follow; give 0.1, or VAT.steps=0")
-        one_of("VAT", noise=(noise, Literal["shared", "fresh"]))
         self.weight, self.epsilon, self.xi, self.steps = weight, epsilon, xi, steps
         self.noise = noise
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ftreg.checks import at_least, one_of, within
+from ftreg.checks import at_least, within
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
 from ftreg.objectives.corruption import Corrupted, Masking, Unit, corrupt
@@ -50,7 +50,6 @@ class Corrupting(Regularizer, ABC):
         within(self.name, 0, 1, rate=rate, span_p=span_p, mask_share=mask_share, random_share=random_share)
         at_least(self.name, 1, span_max=span_max)
         at_least(self.name, 0, task_weight=task_weight)
-        one_of(self.name, unit=(unit, Unit), replacement=(replacement, Replacement))
         if mask_share + random_share > 1 + 1e-9:
             raise UsageError(f"{self.name}.mask_share and {self.name}.random_share are shares of one whole; give less")
         if not rate and not task_weight:

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ftreg.checks import typed
 from ftreg.encoder import Encoder
 from ftreg.objectives.corrupting import Corrupting, Replacement, share
 from ftreg.objectives.corruption import Corrupted, Unit
@@ -58,6 +59,7 @@ class MaskedLM(Corrupting):
         dynamic: bool = True,
         task_weight: float = 0.0,
     ) -> None:
+        typed("MaskedLM", MaskedLM.__init__, locals())
         super().__init__(rate, unit, span_p, span_max, dynamic, task_weight, replacement, mask_share, random_share)
 
     def part(self, encoder: Encoder) -> nn.Module:

@@ -26,7 +26,7 @@ from transformers import AutoModel
 from transformers.activations import ACT2FN
 
 from ftreg.architecture import observe
-from ftreg.checks import at_least
+from ftreg.checks import at_least, typed
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
 from ftreg.noise import seeded, stream_seed
@@ -66,6 +66,7 @@ class ReplacedTokens(Corrupting):
         dynamic: bool = True,
         task_weight: float = 0.0,
     ) -> None:
+        typed("ReplacedTokens", ReplacedTokens.__init__, locals())
         super().__init__(rate, unit, span_p, span_max, dynamic, task_weight)
         at_least("ReplacedTokens", 0, weight=weight)
         at_least("ReplacedTokens", 1, generator_layers=generator_layers)

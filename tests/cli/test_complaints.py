@@ -8,6 +8,10 @@ import pytest
 from huggingface_hub import HfApi
 
 from ftreg.__main__ import main
+from ftreg.bench.plans import Checked
+from ftreg.errors import UsageError
+from ftreg.plan import build
+from glue_tasks.errors import DataError
 from tests.cli.runs import MIXOUT, RTE, SHORT, TINY
 
 Complaint = Callable[[Sequence[str]], str]
@@ -165,3 +169,55 @@ class TestData:
         line = complaint(["--data.source=hub"])
         assert "the Hugging Face Hub cannot be reached" in line
         assert "data.source=tsv" in line
+
+
+C = "trainer:\n  callbacks:\n  - class_path: {}\n    init_args: {}"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("trainer: null", "trainer: found null; write its options below it"),
+        ("model: 3", "model: found 3; write its options below it"),
+        ("data: []", "data: found []; write its options below it"),
+        ("seeds: x", "seeds: found 'x'; write its options below it"),
+        ("data: {task: null}", "data.task: found null; give the name of a task"),
+        ("data: {evaluate: null}", "data.evaluate is null; it must be true or false"),
+        ("data: {temperature: null}", "data.temperature is null; it must be a number"),
+        ("data: {source: null}", "data.source is null; valid: "),
+        ("data: {max_length: -1}", "data.max_length=-1 must be at least 1"),
+        ("model: {lr: null}", "model.lr is null; it must be a number"),
+        ("model: {lr: .nan}", "model.lr is nan; it must be 0 or more"),
+        ("model: {lr: 1e400}", "model.lr is inf; it must be 0 or more"),
+        ("model: {backbone: null}", "model.backbone is null; it must be text"),
+        ("model: {attention: null}", "model.attention is null; valid: auto, eager, sdpa"),
+        ("seeds: {init: 1.5}", "seeds.init: Expected a int. Got value: 1.5"),
+        ("seeds: {init: null}", "seeds.init: Expected a int. Got value: None"),
+        ("seeds: {order: -1}", "seeds.order is -1; it must be 0 or more"),
+        ("seeds: {split: 99999999999999999999}", "seeds.split: a whole number of 20 digits; give a smaller one"),
+        ("trainer: {val_check_interval: 0}", "trainer.val_check_interval is 0; it must be"),
+        ("trainer: {accumulate_grad_batches: 0}", "trainer.accumulate_grad_batches is 0; it must be 1 or more"),
+        ("trainer: {devices: 0}", "trainer.devices is 0; it must be a number of them from 1"),
+        ("trainer: {max_time: x}", "trainer.max_time: "),
+        ("trainer: {precision: 17}", "trainer.precision: found 17; expected Literal[64, 32, 16]"),
+        ("trainer: {max_steps: null}", "trainer.max_steps is null; it must be a whole number"),
+        ('trainer: {default_root_dir: "a\\0b"}', "text with a NUL character"),
+        (C.format("Mixout", "3"), "trainer.callbacks: init_args of Mixout: found 3; write"),
+        (C.format("Mixout", "{p: null}"), "Mixout.p is null; it must be a number"),
+        (C.format("Mixout", "{p: x}"), "trainer.callbacks: Mixout.p: Expected a float. Got value: x"),
+        (C.format("FreeLB", "{start_step: null}"), "FreeLB.start_step is null; it must be a whole number"),
+        (C.format("FreeLB", "{steps: true}"), "trainer.callbacks: FreeLB.steps: Expected a int. Got value: True"),
+        (C.format("TwoStage", "{stages: [3]}"), "trainer.callbacks: TwoStage.stages: found [3]; expected "),
+        (C.format("TwoStage", "{stages: [{data: 3}]}"), "TwoStage.stages: {'data': 3} is no configuration"),
+        ("data: {also: [{task: rte, train_subset: x}]}", "data.also: Beside.train_subset: found x; expected int, null"),
+        ("trainer: {logger: {class_path: x}}", "trainer.logger: found {'class_path': 'x'}; expected Logger, "),
+    ],
+)
+def test_values_that_an_option_cannot_have(tmp_path: Path, text: str, line: str) -> None:
+    """Refused while the command line is read, of which no class is built yet."""
+    file = tmp_path / "some.yaml"
+    file.write_text(text)
+    with pytest.raises((UsageError, DataError)) as error:
+        build(["fit", *SHORT, f"--config={file}"], Checked)
+    assert line in str(error.value)
+    assert len(str(error.value)) < 500

@@ -11,23 +11,27 @@ from lightning_fabric.plugins import CheckpointIO
 
 from ftreg import loggers, resume, run, stages, table
 from ftreg.bench.grid import Seed
-from ftreg.checkpoints import Whole
+from ftreg.checkpoints import Whole, load
+from ftreg.compatibility import SPLITTING, check
 from ftreg.complaints import reading, running
-from ftreg.config import check_writable, method_names, say
+from ftreg.config import method_names, say
 from ftreg.console import Console
 from ftreg.cost import Cost
 from ftreg.diagnostics import Diagnostics
 from ftreg.errors import UsageError
 from ftreg.evaluations import Best, Evaluations, checkpoints
+from ftreg.folder import Folder, check_foreign
 from ftreg.heads import order
 from ftreg.history import Continuity
 from ftreg.identity import identity
 from ftreg.interruption import recorded, stoppable
+from ftreg.launch import first
 from ftreg.methods.multi_task import MultiTask
 from ftreg.methods.two_stage import TwoStage
 from ftreg.names import listed
 from ftreg.plan import Parsed, Plan, build, refuse_overlap
 from ftreg.quiet import quiet
+from ftreg.structure import check_fits, check_labels
 from glue_tasks.errors import DataError
 
 
@@ -48,8 +52,6 @@ class Cli(Parsed):
     def before_instantiate_classes(self) -> None:
         """The stage that the run starts from; the run's folder and its loggers."""
         options = self.config[self.subcommand]
-        if self.stage is not None:
-            self.start = self._obtain(self.stage)
         trainer = options.trainer
         task = options.data.task if isinstance(options.data.task, str) else options.data.task.name
         methods = "+".join(method_names(trainer.callbacks)) or "plain"
@@ -60,7 +62,19 @@ class Cli(Parsed):
             seeds = "-".join(str(value) for value in options.seeds.as_dict().values())
             trainer.default_root_dir = f"runs/{task}/{methods}/{seeds}-{identity(self._plain(), {})[:8]}"
         trainer.default_root_dir = os.path.expanduser(trainer.default_root_dir)
-        check_writable(trainer.default_root_dir)
+        root = Path(trainer.default_root_dir)
+        if self.subcommand == "fit":
+            self.refuse(self.data())
+            if not trainer.fast_dev_run:
+                self.folder = Folder(
+                    root, self._plain(), options.ckpt_path or "", self.steps_before, self.words["overwrite"]
+                )
+                if first() or not self.folder.is_ours():
+                    self.folder.check()
+            if self.stage is not None:
+                self.start = self._obtain(self.stage)
+        else:
+            check_foreign(root)
         if trainer.logger and trainer.logger is not True:
             self.save_config_kwargs["notices"] = loggers.set_up(
                 listed(trainer.logger),
@@ -70,6 +84,8 @@ class Cli(Parsed):
                 resumed=bool(options.ckpt_path),
             )
 
+    folder: Folder | None = None
+    """Of a fit that leaves a record."""
     start: Mapping[str, Any] | None = None
     """The record of the stage that the run starts from."""
 
@@ -111,7 +127,7 @@ class Cli(Parsed):
                 self.cost,
                 Diagnostics(),
                 Continuity(),
-                resume.Provenance(self.datamodule.task.name, self._plain()),
+                resume.Provenance(self.datamodule.task.name, self._plain(), self.identity),
             ]
             callbacks.append(Console(self.datamodule, self.model.backbone))
             if not trainer.fast_dev_run:
@@ -130,8 +146,28 @@ class Cli(Parsed):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Up to the first batch, it reads: rows, weights."""
-        with running(lambda: self.begun.begun):
-            super()._run_subcommand(subcommand)
+        try:
+            with running(lambda: self.begun.begun):
+                super()._run_subcommand(subcommand)
+        finally:
+            if self.folder is not None:
+                self.folder.close()
+
+    def before_fit(self) -> None:
+        """The last checks, with the network at hand; then the folder is this run's."""
+        if self._earlier is not None:
+            resume.check_identity(*self._earlier, self.identity)
+        self.model.trainer = self.trainer
+        check(self.model.methods, self.trainer)
+        if not isinstance(self.trainer.strategy, SPLITTING):  # which build it in parts, later
+            with self.trainer.init_module():
+                self.model.configure_model()
+            if self._earlier is not None:
+                checkpoint = load(self._earlier[0], "ckpt_path")
+                check_labels(checkpoint, self.model.labels)
+                check_fits(self._earlier[0], checkpoint, self.model)
+        if self.folder is not None and (said := self.folder.open()):
+            say(said)
 
     def after_fit(self) -> None:
         """The record of a fit that came to its end."""

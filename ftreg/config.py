@@ -1,6 +1,5 @@
 """What the command line adds to a configuration: seeds, the file that keeps it, and what it says of its methods."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,9 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from ftreg import run
 from ftreg.atomic import write_atomically
-from ftreg.errors import UsageError
-from ftreg.launch import first
 from ftreg.names import listed
 from ftreg.regularizer import Regularizer
 from ftreg.structure import subclasses
-from glue_tasks.atomic import tidy
 
 FOLDERS = ("checkpoints", "predictions")
 """Of a run, below its own."""
@@ -87,23 +83,3 @@ def methods_of(callbacks: Any) -> list[Regularizer]:
     known = {cls.__name__: cls for cls in subclasses()}
     entries = [(known.get(entry.class_path.rpartition(".")[2]), entry.get("init_args")) for entry in listed(callbacks)]
     return [cls(**(options or {})) for cls, options in entries if cls is not None]
-
-
-def check_writable(root: str) -> None:
-    """Make the run's folder, write in it, and take away what a killed process left: on a launch's first process alone.
-
-    Raises:
-        UsageError: that cannot be done.
-    """
-    if not first():
-        return
-    try:
-        Path(root).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root):
-            pass
-        for folder in (Path(root), *(path for name in FOLDERS if (path := Path(root, name)).is_dir())):
-            tidy(folder)
-    except OSError as error:
-        raise UsageError(
-            f"trainer.default_root_dir {root}: cannot write there ({error.strerror}); give another folder"
-        ) from None

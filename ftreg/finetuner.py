@@ -19,7 +19,7 @@ from ftreg.optim import AdamW, clip
 from ftreg.predictions import Collector, Predictions
 from ftreg.regularizer import Regularizer, Slot, owner
 from ftreg.step import Scalar, Step, task_losses
-from ftreg.structure import describe, rebuild
+from ftreg.structure import check_labels, describe, rebuild
 from ftreg.weights import Weights
 from ftreg.window import Window
 from glue_tasks.seeds import whole
@@ -282,11 +282,7 @@ class FineTuner(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         record = checkpoint.get("ftreg", {})
-        if list(record.get("labels", self.labels)) != list(self.labels):
-            raise UsageError(
-                f"the checkpoint is of another task: its labels are {record['labels'] or 'a score'}, "
-                f"this run's are {list(self.labels) or 'a score'}; give the run that it came from, or no checkpoint"
-            )
+        check_labels(checkpoint, self.labels)
         self.encoder.pristine = False
         self._non_finite = dict(record.get("non_finite", {}))
         if self._trainer is None:

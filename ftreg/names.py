@@ -17,6 +17,7 @@ from ftreg.errors import UsageError
 from glue_tasks.shown import shown
 
 CALLBACKS = "trainer.callbacks"
+CONSOLE = "the command line"
 LINKED = {
     "model.init_seed": "seeds.init",
     "data.order_seed": "seeds.order",
@@ -100,7 +101,7 @@ class Names:
                 self._callback_option(key.removeprefix(f"{CALLBACKS}."), "")
             else:
                 self._option(key, "")
-                self.given[key] = "the command line"
+                self.given[key] = CONSOLE
 
     def _file(self, path: Path) -> None:
         content = yaml_text.read(path, "check --config")

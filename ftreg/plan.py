@@ -23,7 +23,7 @@ from ftreg.declared import check_tasks, with_metrics
 from ftreg.errors import UsageError
 from ftreg.finetuner import FineTuner
 from ftreg.identity import folder_content, identity
-from ftreg.names import Names
+from ftreg.names import CONSOLE, Names
 from ftreg.parser import Parser
 from ftreg.regularizer import check_claims
 from ftreg.structure import subclasses
@@ -57,6 +57,15 @@ def check_options(options: Any) -> None:
     trainer_options.check(vars(options.trainer))
 
 
+WORDS: dict[str, dict[str, str]] = {
+    "fit": {"overwrite": "begin anew in a folder that has a run, which is moved aside"},
+    "validate": {},
+    "test": {},
+    "predict": {},
+}
+"""By subcommand, what is said on the command line alone, and what it does."""
+
+
 class Parsed(LightningCLI):
     """One subcommand, of fit, validate, test and predict."""
 
@@ -69,6 +78,16 @@ class Parsed(LightningCLI):
         parser.link_arguments("model.backbone", "data.tokenizer", compute_fn=_tokenizer)
         parser.link_arguments("data.labels", "model.labels", apply_on="instantiate")
 
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """With what is said on the command line alone."""
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        for name, text in WORDS[subcommand].items():
+            parser.add_argument(f"--{name}", action="store_true", help=text)
+        return parser
+
+    words: Mapping[str, bool]
+    """Which of `WORDS` were said. They are not options of a run: `config.yaml` has none of them."""
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Names first, then types and values, then what a checkpoint has to say about them."""
         self.arguments = arguments = list(args)
@@ -79,6 +98,10 @@ class Parsed(LightningCLI):
         self.config = parser.parse_args(arguments)
         options = self.config[arguments[0]]
         check_options(options)
+        self.words = {name: bool(options.pop(name)) for name in WORDS[arguments[0]]}
+        for name in self.words:
+            if names.given.get(name, CONSOLE) != CONSOLE:
+                raise UsageError(f"{names.given[name]}: {name} is for one command; give it there, as --{name}")
         if arguments[0] == "fit":
             # Before a stage is trained for them.
             methods = methods_of(options.trainer.callbacks)
@@ -90,7 +113,9 @@ class Parsed(LightningCLI):
             folder = Path(options.trainer.default_root_dir).expanduser() / "checkpoints"
             options.ckpt_path = str(folder / f"{options.ckpt_path}.ckpt")
         path = options.ckpt_path
-        if path and path != "hpc":
+        if path == "hpc":
+            raise UsageError("ckpt_path hpc: no fit of ftreg leaves such a checkpoint; give last, best or a path")
+        if path:
             earlier, self.steps_before = resume.read(path)
             if arguments[0] == "fit":
                 self._earlier = (path, earlier)
@@ -116,8 +141,9 @@ class Parsed(LightningCLI):
         except UsageError as error:
             raise UsageError(f"TwoStage.stages: {error}") from error
 
-    def before_fit(self) -> None:
-        """Refuse what would make the record wrong."""
+    def refuse(self, data: GlueDataModule) -> None:
+        """Refuse what would make the record of a fit wrong, before a stage is trained for it."""
+        FineTuner(**self._plain()["model"], labels=data.labels)
         options = self.config.fit.trainer
         for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
             if repr(options[name]) not in ("None", "1.0"):  # the integer 1 is one batch
@@ -127,7 +153,7 @@ class Parsed(LightningCLI):
         if options.max_epochs == -1 and options.max_steps == -1:
             raise UsageError("training has no end; set trainer.max_epochs or trainer.max_steps")
         if self._earlier is not None:
-            resume.check_same_run(*self._earlier, self.datamodule.task.name, self._plain())
+            resume.check_same_run(*self._earlier, data.task.name, self._plain())
 
     def identity(self) -> str:
         """Of the run, with what paths and stages stand for."""

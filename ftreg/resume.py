@@ -3,7 +3,8 @@
 The stock command line lets the checkpoint's hyper-parameters override the ones that were given, silently.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import pytorch_lightning as pl
@@ -28,15 +29,21 @@ class Provenance(pl.Callback):
     Args:
         task: name of the task.
         config: plain values only, so that checkpoints load with `weights_only=True`.
+        identity: finds the run's.
     """
 
-    def __init__(self, task: str, config: Mapping[str, Any]) -> None:
-        self.task, self.config = task, dict(config)
+    def __init__(self, task: str, config: Mapping[str, Any], identity: Callable[[], str]) -> None:
+        self.task, self.config, self._find = task, dict(config), identity
+
+    @cached_property
+    def identity(self) -> str:
+        """Found at the first checkpoint: by then the rows have been read."""
+        return self._find()
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint[KEY] = {"task": self.task, "config": self.config}
+        checkpoint[KEY] = {"task": self.task, "config": self.config, "identity": self.identity}
 
 
 def read(path: str) -> tuple[dict[str, Any], int]:
@@ -62,13 +69,36 @@ def check_same_run(path: str, run: Mapping[str, Any], task: str, config: Mapping
             f"ckpt_path {path} is of task {run['task']}, this run is of {task}; "
             f"give data.task={run['task']}, or leave out ckpt_path"
         )
-    before, now = ADDED | dict(_options(run["config"])), dict(_options(config))
-    for name in before | now:
-        if not same(before.get(name), now.get(name)) and name not in MAY_DIFFER:
-            raise UsageError(
-                f"{name} is {shown(before.get(name))} in {path} and {shown(now.get(name))} here; "
-                f"a resumed run keeps its options: give the same, or leave out ckpt_path"
-            )
+    changed = difference(run["config"], config, f"in {path}", "here")
+    if changed:
+        raise UsageError(f"{changed}; a resumed run keeps its options: give the same, or leave out ckpt_path")
+
+
+def check_identity(path: str, run: Mapping[str, Any], identity: Callable[[], str]) -> None:
+    """A fit whose options are those of the checkpoint's run also has its data, backbone and stages.
+
+    Raises:
+        UsageError: it has others.
+    """
+    if run.get("identity") and run["identity"] != identity():
+        raise UsageError(
+            f"ckpt_path {path}: its run had the same options, but other rows, another backbone or stage, or an earlier "
+            "version of ftreg; give those, or leave out ckpt_path"
+        )
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any], there: str, here: str) -> str:
+    """The first option that two resolved configurations differ in, though they are to be one run; empty if none does.
+
+    Args:
+        there, here: where `before` and `now` have their values.
+    """
+    old, new = dict(_options(before)), dict(_options(now))
+    old = {name: value for name, value in ADDED.items() if name in new} | old
+    for name in old | new:
+        if not same(old.get(name), new.get(name)) and name not in MAY_DIFFER:
+            return f"{name} is {shown(old.get(name))} {there} and {shown(new.get(name))} {here}"
+    return ""
 
 
 def adopt(path: str, run: Mapping[str, Any], config: Mapping[str, Any], given: Collection[str]) -> list[str]:

@@ -9,9 +9,7 @@ the target's own task, and takes all of its data options and its split seed: it 
 """
 
 import json
-import os
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from ftreg import yaml_text
 from ftreg.atomic import write_atomically
 from ftreg.errors import UsageError
 from ftreg.identity import ELSEWHERE
-from ftreg.launch import first
+from ftreg.launch import first, launch
 from ftreg.names import listed
 from ftreg.resume import shown
 
@@ -33,18 +31,6 @@ BESIDE = ("ckpt_path", "seed_everything", "weights_only")
 INHERITED = (ELSEWHERE - {"default_root_dir", "enable_checkpointing"}) | {"precision"}
 """Trainer options that a stage takes from the target."""
 RESULT = "result.json"
-LAUNCH = "FTREG_LAUNCH"
-"""Environment variable that the processes of one launch share."""
-LAUNCHERS = (
-    "SLURM_JOB_ID",
-    "SLURM_STEP_ID",
-    "SLURM_RESTART_COUNT",
-    "TORCHELASTIC_RUN_ID",
-    "TORCHELASTIC_RESTART_COUNT",
-    "MASTER_ADDR",
-    "MASTER_PORT",
-)
-"""What launchers that start all processes themselves tell each of them."""
 
 
 def options(config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -96,9 +82,9 @@ def obtain(folder: Path, train: Callable[[], None]) -> None:
         train: fits, and leaves `result.json`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    done, claim, launch = folder / RESULT, folder / ".training", _launch()
+    done, claim, own = folder / RESULT, folder / ".training", launch()
     if not first():
-        while not done.is_file() and _text(claim) != launch:
+        while not done.is_file() and _text(claim) != own:
             time.sleep(0.1)
         if not done.is_file():
             train()
@@ -111,7 +97,7 @@ def obtain(folder: Path, train: Callable[[], None]) -> None:
         lock.acquire()
     try:
         if not done.is_file():
-            write_atomically(claim, lambda path: path.write_text(launch))
+            write_atomically(claim, lambda path: path.write_text(own))
             train()
     finally:
         claim.unlink(missing_ok=True)
@@ -160,15 +146,6 @@ def _on_some_data(stage: dict[str, dict[str, Any]], target: Mapping[str, Any]) -
         }
     where = {} if "source" in data else {name: target["data"][name] for name in ("source", "path")}
     return {**stage, "data": where | data}
-
-
-def _launch() -> str:
-    """A name that all processes of this launch know and no other launch has."""
-    if LAUNCH not in os.environ:
-        found = [f"{name}={os.environ[name]}" for name in LAUNCHERS if name in os.environ]
-        # Lightning's own launcher starts the others later, with this environment.
-        os.environ[LAUNCH] = " ".join(found) or uuid.uuid4().hex
-    return os.environ[LAUNCH]
 
 
 def _text(path: Path) -> str:

@@ -5,6 +5,8 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from ftreg.errors import UsageError
 from ftreg.regularizer import Regularizer
 
@@ -43,3 +45,34 @@ def rebuild(record: Sequence[Mapping[str, Any]]) -> list[Regularizer]:
                 f"the checkpoint was trained with {entry['class']}, which is unknown here; import it first"
             )
     return [known[entry["class"]](**entry["options"]) for entry in record]
+
+
+def check_labels(checkpoint: Mapping[str, Any], labels: Sequence[str]) -> None:
+    """Refuse a checkpoint whose head tells other classes apart.
+
+    Raises:
+        UsageError: with both.
+    """
+    known = list(checkpoint.get("ftreg", {}).get("labels", labels))
+    if known != list(labels):
+        raise UsageError(
+            f"the checkpoint is of another task: its labels are {known or 'a score'}, "
+            f"this run's are {list(labels) or 'a score'}; give the run that it came from, or no checkpoint"
+        )
+
+
+def check_fits(path: str, checkpoint: Mapping[str, Any], model: nn.Module) -> None:
+    """Refuse a checkpoint of another network.
+
+    Raises:
+        UsageError: the first weight that only one of them has, or that has another shape.
+    """
+    own, saved = (
+        {name: tuple(t.shape) for name, t in d.items()} for d in (model.state_dict(), checkpoint["state_dict"])
+    )
+    for name in own | saved:
+        if own.get(name) != saved.get(name):
+            there, here = (f"of shape {found[name]}" if name in found else "absent" for found in (saved, own))
+            raise UsageError(
+                f"{path} does not fit this model: {name} is {there} there and {here} here; give its own run's"
+            )

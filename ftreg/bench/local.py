@@ -3,7 +3,6 @@
 import os
 import platform
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from ftreg import stages
 from ftreg.bench.cells import Cell
 from ftreg.bench.state import LAST, Lock, State, Status, load, read, store
 from ftreg.errors import STOPPED
+from ftreg.folder import clear
+from ftreg.launch import LAUNCH
 
 POLL = 0.1
 """Seconds between two looks at the running processes."""
@@ -169,12 +170,10 @@ def _start(job: Job, runs: Path, place: Environment, again: bool) -> _Run | Stat
         lock.release()
         return State(Status.FAILED, "cut off, and of another configuration")
     if not own:
-        shutil.rmtree(folder / LAST.parent, ignore_errors=True)  # of a failed run with other options
+        clear(folder)  # of a failed run with other options
     command = [*FIT, *job.cell.arguments, f"--trainer.default_root_dir={folder}"]
     if (folder / LAST).is_file():
         command.append(f"--ckpt_path={folder / LAST}")
-    else:
-        (folder / "metrics.csv").unlink(missing_ok=True)  # of an attempt that left nothing to go on from
     stop = signal.SIGTERM
     if int(os.environ.get("SLURM_NTASKS", 1)) > 1:
         # srun kills its tasks when it is told to terminate; this one it hands on.
@@ -190,8 +189,8 @@ def _start(job: Job, runs: Path, place: Environment, again: bool) -> _Run | Stat
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # A launch of its own, whose ranks find one another: see ftreg.stages.
-            env={**os.environ, **place, stages.LAUNCH: uuid.uuid4().hex},
+            # A launch of its own, whose ranks find one another: see ftreg.launch.
+            env={**os.environ, **place, LAUNCH: uuid.uuid4().hex},
             pass_fds=(lock.file,),
             start_new_session=True,  # the terminal's Ctrl-C is for us: we tell the runs
         )

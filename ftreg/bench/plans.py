@@ -8,7 +8,6 @@ from typing import Any
 from ftreg import stages
 from ftreg.bench.cells import Cell
 from ftreg.complaints import reading
-from ftreg.finetuner import FineTuner
 from ftreg.identity import ELSEWHERE, same
 from ftreg.plan import Plan, build, data_of, data_options, refuse_overlap
 from ftreg.resume import shown
@@ -22,8 +21,7 @@ class Checked(Plan):
         """The data, read once for all cells that have them; the model without its weights; the stages."""
         super().instantiate_classes()
         options = self.resolved
-        FineTuner(**options["model"], labels=self.datamodule.labels)
-        self.before_fit()
+        self.refuse(self.datamodule)
         if self.stage is not None and (stages.options(options) or {})["overlap"] == "refuse":
             refuse_overlap(self.datamodule, self.stage)
 

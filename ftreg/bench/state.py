@@ -4,22 +4,20 @@ RUN/.bench.lock  cell.json (name, identity, arguments, seconds so far)  log.txt 
 and what `ftreg fit` leaves.
 """
 
-import fcntl
 import json
-import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from ftreg import locks
 from ftreg.atomic import write_atomically
 from ftreg.errors import UsageError
 
 LAST = Path("checkpoints", "last.ckpt")
-MOMENT = 0.005
-"""Seconds between two tries of a lock."""
+REPLACED = ".replaced-"
+"""Before a number, in the name of a run's folder that `ftreg fit --overwrite` has moved aside."""
 
 
 class Status(StrEnum):
@@ -40,34 +38,14 @@ class State:
     line: str = ""
 
 
-class Lock:
+class Lock(locks.Lock):
     """An exclusive lock on a run.
 
-    It is the kernel's, on an open file: the processes that inherit the file keep the lock until the last of them is
-    gone. So a run whose bench was killed is still held by the run itself, and a dead run holds nothing.
+    A run whose bench was killed has inherited it, and still holds it; a dead run holds nothing.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / ".bench.lock"
-        self.file = -1
-
-    def take(self, tries: int = 3) -> bool:
-        """Try; again in a moment, since who only looks whether a run is going on has the lock for that long."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-        for _ in range(tries):
-            try:
-                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            except BlockingIOError:
-                time.sleep(MOMENT)
-        self.release()
-        return False
-
-    def release(self) -> None:
-        """Close this process's hold on it."""
-        os.close(self.file)
-        self.file = -1
+        super().__init__(folder / ".bench.lock")
 
 
 def read(folder: Path, held: bool = False) -> State:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ftreg.bench.grid import Seed
-from ftreg.bench.state import diverged, load
+from ftreg.bench.state import REPLACED, diverged, load
 from ftreg.errors import UsageError
 from ftreg.report.found import Choice, Found
 from ftreg.report.model import Run
@@ -34,7 +34,7 @@ def read(path: Path, choice: Choice, found: Found) -> None:
     lost: list[Path] = []
     for folder in _folders(path):
         root = _grid(folder)
-        what = _outside(folder, root)
+        what = _outside(folder, root, path)
         if what:
             left[what] = left.get(what, 0) + 1
             continue
@@ -101,8 +101,10 @@ def _grid(folder: Path) -> Path | None:
     return above[0] if above else None
 
 
-def _outside(folder: Path, root: Path | None) -> str:
-    """Why a run is not one of a comparison; empty if it is one."""
+def _outside(folder: Path, root: Path | None, path: Path) -> str:
+    """Why a run below a path is not one of a comparison; empty if it is one."""
+    if any(REPLACED in part for part in folder.relative_to(path).parts):
+        return "that another has replaced"
     place = folder.resolve()
     if place.parent.name == STAGES:
         return "of a first stage"

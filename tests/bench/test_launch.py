@@ -129,7 +129,7 @@ def test_a_look_does_not_keep_a_run_from_being_started(tmp_path: Path, monkeypat
     looking, lock = Lock(tmp_path), Lock(tmp_path)
     assert looking.take()
     assert not lock.take()
-    monkeypatch.setattr("ftreg.bench.state.time", SimpleNamespace(sleep=lambda _: looking.release()))
+    monkeypatch.setattr("ftreg.locks.time", SimpleNamespace(sleep=lambda _: looking.release()))
     assert lock.take()
     lock.release()
 

@@ -7,23 +7,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
 
 from ftreg.__main__ import main
 from ftreg.cost import Cost
 from tests.cli.runs import MIXOUT, RTE, TINY, fit, metrics, result, same, weights
-
-
-def test_second_run_into_the_same_folder(tmp_path: Path) -> None:
-    fit(tmp_path)
-    before, files = metrics(tmp_path), {path.name for path in (tmp_path / "checkpoints").iterdir()}
-    second = fit(tmp_path, "--seeds.init=1")
-    after = metrics(tmp_path)
-    assert after[: len(before)] == before
-    assert len(after) == 2 * len(before)
-    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == files == {"best.ckpt", "last.ckpt"}
-    assert second["seeds"]["init"] == 1
-    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["seeds"]["init"] == 1
 
 
 def test_config_of_a_run_repeats_it(finished: Path, tmp_path: Path) -> None:
@@ -57,22 +44,20 @@ def test_resume_is_exact(finished: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_save_that_is_cut_off_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit(tmp_path)
-    folder = tmp_path / "checkpoints"
-    before, files = (folder / "last.ckpt").read_bytes(), sorted(folder.iterdir())
-    save = torch.save
+    folder, save = tmp_path / "checkpoints", torch.save
 
     def half(checkpoint: Any, place: Any) -> None:
         assert Path(place).parent == folder  # on the same file system: it is moved, not copied
         save(checkpoint, place)
-        os.truncate(place, 1000)
-        raise ZeroDivisionError
+        if checkpoint["global_step"] > 1:
+            os.truncate(place, 1000)
+            raise ZeroDivisionError
 
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises(ZeroDivisionError):
-        fit(tmp_path, "--seeds.init=1")
-    assert (folder / "last.ckpt").read_bytes() == before
-    assert sorted(folder.iterdir()) == files
+        fit(tmp_path)
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 1
+    assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
 @pytest.mark.parametrize(("command", "split"), [("validate", "selection"), ("test", "dev")])

@@ -21,6 +21,7 @@ from ftreg.hooks import shifted, watched
 from ftreg.loading import draw, pretrained
 from ftreg.noise import seeded, stream_seed
 from ftreg.packing import Packing, Plan, supported
+from ftreg.reach import freeze_unreached, try_out
 from ftreg.recomputing import recompute
 
 
@@ -69,6 +70,7 @@ class Encoder(nn.Module):
         self._anchors: dict[str, Tensor] = {}
         self._loaded: dict[str, Tensor] = {}
         """What `load` has put in place of the backbone's values, as the start."""
+        try_out(self, self.architecture)
         if gradient_checkpointing:
             if self.model.supports_gradient_checkpointing:
                 self.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -83,8 +85,7 @@ class Encoder(nn.Module):
 
     def embed(self, input_ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens dim"]:
         """Word embeddings, before position, type and LayerNorm."""
-        out = self.model.get_input_embeddings()(input_ids)
-        assert isinstance(out, Tensor)
+        out: Tensor = self.model.get_input_embeddings()(input_ids)
         return out
 
     def forward(
@@ -108,10 +109,9 @@ class Encoder(nn.Module):
         inputs = self._inputs(embeds, mask, token_types, lengths)
         with shifted(self.architecture.entered("a perturbation"), offset) if offset is not None else nullcontext():
             if self.head is None:
-                logits = self.model(**inputs).logits
+                logits: Tensor = self.model(**inputs).logits
             else:
                 logits = self.head(self._hidden_states(inputs, tuple(mask.shape)), mask)
-        assert isinstance(logits, Tensor)
         return logits
 
     def read(
@@ -189,7 +189,7 @@ class Encoder(nn.Module):
             UsageError: the architecture does not put out hidden states after each layer.
         """
         depth = len(self.architecture.layered(user).layers)
-        with torch.enable_grad(), at_rest(self):
+        with torch.enable_grad(), at_rest(self), at_rest(head):
             embeds, mask = example(self.model).values()
             states = self._hidden_states(self._inputs(embeds, mask, None, None), tuple(mask.shape))
             if len(states) != depth + 1 or any(state.shape != states[-1].shape for state in states):
@@ -198,23 +198,13 @@ class Encoder(nn.Module):
                 )
             logits = head(states, mask)
         self.head = head
-        named = {name: p for name, p in self.named_parameters() if p.requires_grad and not name.startswith("parts.")}
-        reached = torch.autograd.grad(logits.sum(), [*named.values()], allow_unused=True)
-        for parameter, gradient in zip(named.values(), reached, strict=True):
-            parameter.requires_grad_(gradient is not None)
+        freeze_unreached(logits, (p for name, p in self.named_parameters() if not name.startswith("parts.")))
 
     @property
     def pooler(self) -> nn.Module | None:
         """The pre-trained part that makes one vector of hidden states, if there is one; see `Architecture.pooling`."""
         pooling = self.architecture.pooling
         return None if pooling is None else pooling.modules[0]
-
-    @property
-    def head_dropout(self) -> float:
-        """The plain head's, before its last layer; 0 where it has none."""
-        parts = self.model.named_modules()
-        rates = [part.p for path, part in parts if isinstance(part, nn.Dropout) and self.in_head(f"model.{path}")]
-        return rates[-1] if rates else 0.0
 
     def linears(self) -> Iterator[tuple[str, nn.Linear]]:
         """Every Linear of the encoder and its head, by the name of its weight."""

@@ -204,3 +204,26 @@ def test_the_new_heads_dropout_is_the_plain_heads(tmp_path: Path):
     LayerPooling().attach(encoder)
     assert encoder.head is not None
     assert encoder.head.dropout.p == 0.25
+
+
+@pytest.mark.parametrize("architecture", ["t5", "bart", "longformer"])
+def test_what_cannot_be_fine_tuned_is_refused_at_load(tmp_path: Path, architecture: str):
+    build = {
+        "t5": partial(transformers.T5Config, d_model=32, num_layers=1, num_heads=2, d_ff=48, d_kv=16),
+        "bart": partial(transformers.BartConfig, d_model=32, encoder_layers=1, decoder_layers=1, bos_token_id=2),
+        "longformer": partial(configuration, "longformer", attention_window=8),
+    }[architecture]
+    model = transformers.AutoModel.from_config(build(vocab_size=120, pad_token_id=1, eos_token_id=3))
+    model.save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match=r"cannot run on word embeddings alone") as found:
+        Encoder(str(tmp_path), LABELS)
+    assert str(found.value).startswith(f"fine-tuning: not with backbone {tmp_path} (")
+    assert "\n" not in str(found.value)
+    assert len(str(found.value)) < 500
+
+
+def test_what_the_plain_model_does_not_use_is_frozen(tmp_path: Path):
+    """BigBird's head has no use for the pooler that the model makes."""
+    encoder = Encoder(checkpoint(tmp_path, "big_bird"), LABELS)
+    frozen = {name for name, p in encoder.named_parameters() if not p.requires_grad}
+    assert frozen == {"model.bert.pooler.weight", "model.bert.pooler.bias"}

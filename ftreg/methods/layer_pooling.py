@@ -121,7 +121,7 @@ class LayerPooling(Regularizer):
         with seeded(stream_seed(encoder.seed, self.name)):
             tokens = TokenPooling(self.tokens, encoder.hidden_size, pooling)
             mix = self._mix(len(numbers), encoder.hidden_size)
-            head = Head(numbers, tokens, mix, encoder.model.config, encoder.head_dropout)
+            head = Head(numbers, tokens, mix, encoder.model.config, _dropout(encoder))
         encoder.replace_head(head, self.name)
 
     def learning_rates(self, encoder: Encoder) -> Mapping[str, float]:
@@ -188,3 +188,10 @@ class LayerPooling(Regularizer):
                 return HIRE(dim, self.hidden)
             case "last" | "second_to_last" | "concat" | "sum" | "mean":
                 return Combine(self.mix, layers, dim)
+
+
+def _dropout(encoder: Encoder) -> float:
+    """The plain head's, before its last layer; 0 where it has none."""
+    parts = encoder.model.named_modules()
+    rates = [part.p for path, part in parts if isinstance(part, nn.Dropout) and encoder.in_head(f"model.{path}")]
+    return rates[-1] if rates else 0.0

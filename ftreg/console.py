@@ -11,8 +11,9 @@ from pytorch_lightning.utilities import rank_zero_only
 from ftreg.bench.progress import spoken
 from ftreg.evaluations import points
 from ftreg.run import methods
-from ftreg.table import describe
+from ftreg.table import describe, error
 from ftreg.table import points as scored
+from glue_tasks.metrics import errors
 
 SAMPLE = "sample (built in: generated sentences, not GLUE)"
 
@@ -29,6 +30,7 @@ class Console(pl.Callback):
         self.data, self.backbone = data, backbone
         self._best: tuple[float, int] = (-math.inf, 0)
         self._since, self._first, self._total, self._shown = 0.0, 0, 0, 0
+        self._names, self._less = data.task.metric_names, errors(data.task)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._since, self._first = time.monotonic(), trainer.global_step
@@ -52,13 +54,19 @@ class Console(pl.Callback):
         if score > self._best[0]:
             self._best = score, trainer.global_step
         said = [
-            f"{split} " + ", ".join(f"{m} {_points(found.get(f'{split}/{m}'))}" for m in self.data.task.metrics)
+            f"{split} " + ", ".join(f"{m} {self._said(m, found.get(f'{split}/{m}'))}" for m in self._names)
             for split in splits
         ]
         best, step = self._best
         if step:
-            said.append(f"best so far {scored(best)} at step {step:,}")
+            said.append(
+                f"best so far {error(-best) if self._names[0] in self._less else scored(best)} at step {step:,}"
+            )
         self._progress(trainer, said)
+
+    def _said(self, metric: str, value: Any) -> str:
+        known = None if value is None or math.isnan(float(value)) else float(value)
+        return error(known) if metric in self._less else scored(known)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": list(self._best)}
@@ -98,7 +106,3 @@ def _say(trainer: pl.Trainer, text: str) -> None:
         bar.print(text)  # it knows how to write without tearing itself
     else:
         print(text, flush=True)
-
-
-def _points(value: Any) -> str:
-    return scored(None if value is None or math.isnan(float(value)) else float(value))

@@ -24,6 +24,7 @@ from ftreg.finetuner import FineTuner
 from ftreg.identity import SCHEMA
 from ftreg.predictions import Predictions
 from ftreg.regularizer import Regularizer
+from glue_tasks.metrics import errors
 
 PACKAGES = ("torch", "pytorch-lightning", "transformers", "torchmetrics", "datasets", "numpy")
 
@@ -66,7 +67,7 @@ def record(
         split: {checkpoint: scores[split] for checkpoint, (scores, _) in found.items()} for split in data.final_splits
     }
     majority = {split: data.majority(split) for split in data.final_splits}
-    reported = None
+    reported, less = None, errors(data.task)
     if data.final_splits:
         split, metric = (*data.dev_splits, *data.final_splits)[0], data.task.metric_names[0]
         # Under `dev`, the best checkpoint was chosen on the rows that are reported: the last one was not.
@@ -86,7 +87,9 @@ def record(
         "scores": scores,
         "reported": reported,
         "majority": majority,
-        "failed": reported is not None and failed(scores[split]["last"][metric], majority[split][metric]),
+        "less_is_better": list(less),
+        "failed": reported is not None
+        and failed(scores[split]["last"][metric], majority[split][metric], metric in less),
         "cost": spent,
         "start": start,
         "versions": versions(),
@@ -135,9 +138,10 @@ def evaluate(trainer: pl.Trainer, model: FineTuner, data: Any) -> tuple[Scores, 
     return scores, predictions
 
 
-def failed(final: float, majority: float) -> bool:
+def failed(final: float, majority: float, less_is_better: bool = False) -> bool:
     """Whether a run ended no better than the majority classifier (a correlation of 0 where that has none)."""
-    return math.isnan(final) or final <= (0.0 if math.isnan(majority) else majority)
+    bar = 0.0 if math.isnan(majority) else majority
+    return math.isnan(final) or (final >= bar if less_is_better else final <= bar)
 
 
 def methods(trainer: pl.Trainer) -> list[dict[str, Any]]:

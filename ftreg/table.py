@@ -50,14 +50,20 @@ def render(result: Mapping[str, Any], title: str, folder: str) -> str:
 
 def _scores(result: Mapping[str, Any]) -> Iterator[str]:
     reported = result["reported"]
-    width = max(len(f"{split} {metric}") for split, metrics in result["majority"].items() for metric in metrics)
+    less = result.get("less_is_better", ())
+    names = {metric: f"{metric}, less is better" if metric in less else metric for metric in _metrics(result)}
+    width = max(len(f"{split} {names[metric]}") for split, found in result["majority"].items() for metric in found)
     yield f"  {'score × 100':<{width}} {'last':>8} {'best':>8} {'majority':>9}"
     for split, by_checkpoint in result["scores"].items():
         for metric, majority in result["majority"][split].items():
             row = [by_checkpoint[checkpoint][metric] for checkpoint in ("last", "best")]
             mark = f"  ← reported: {reported['checkpoint']}" if (split, metric) == _key(reported) else ""
-            cells = f"{points(row[0]):>8} {points(row[1]):>8} {points(majority):>9}"
-            yield f"  {f'{split} {metric}':<{width}} {cells}{mark}"
+            last, best, most = (error(value) if metric in less else points(value) for value in (*row, majority))
+            yield f"  {f'{split} {names[metric]}':<{width}} {last:>8} {best:>8} {most:>9}{mark}"
+
+
+def _metrics(result: Mapping[str, Any]) -> dict[str, None]:
+    return dict.fromkeys(metric for found in result["majority"].values() for metric in found)
 
 
 def _starts(stage: Mapping[str, Any] | None) -> Iterator[str]:
@@ -85,6 +91,11 @@ def _options(method: Mapping[str, Any]) -> Iterator[str]:
 def points(value: float | None) -> str:
     """A score in points; a dash where it is undefined."""
     return "–" if value is None else f"{100 * value:.1f}"
+
+
+def error(value: float | None) -> str:
+    """An error on its own scale."""
+    return "–" if value is None else f"{value:.4g}"
 
 
 def _key(reported: Mapping[str, Any]) -> tuple[str, str]:

@@ -30,7 +30,7 @@ def tuned(grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool
     if grid.tune is None:
         return {}
     scores: dict[Arm, dict[int, dict[str, float | None]]] = defaultdict(lambda: defaultdict(dict))
-    waiting = set()
+    waiting, errors = set(), set()
     for cell in cells:
         arm, folder = (cell.task, cell.method), cell.folder(runs)
         result = load(folder / "result.json")
@@ -38,7 +38,10 @@ def tuned(grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool
             waiting.add(arm)
             continue
         # The reported metric is the task's first; its value on dev is not looked at.
-        found = result["scores"]["selection"]["best"][result["reported"]["metric"]] if result else None
+        metric = result["reported"]["metric"] if result else ""
+        found = result["scores"]["selection"]["best"][metric] if result else None
+        if metric in result.get("less_is_better", ()):
+            errors.add(arm)
         scores[arm][cell.setting or 0][str(cell.seed)] = found
     chosen: dict[Arm, int] = {}
     record: dict[str, dict[str, Any]] = defaultdict(dict)
@@ -52,7 +55,7 @@ def tuned(grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool
         }
         if not means:
             raise UsageError(f"tune: every setting of {arm[1]} diverges on {arm[0]}; give other settings")
-        chosen[arm] = max(means, key=lambda number: means[number])
+        chosen[arm] = (min if arm in errors else max)(means, key=lambda number: means[number])
         record[arm[0]][arm[1]] = {
             "chosen": chosen[arm],
             "settings": [

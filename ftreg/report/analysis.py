@@ -10,6 +10,7 @@ from ftreg.errors import UsageError
 from ftreg.names import unknown
 from ftreg.report.comparing import Arms, Declared, compare, finite_scores
 from ftreg.report.components import variance_components
+from ftreg.report.direction import REVERSED
 from ftreg.report.expected import expected_maximum_unbiased
 from ftreg.report.found import Found
 from ftreg.report.inputs import inside
@@ -146,6 +147,7 @@ def _averages(arms: Arms, methods: Sequence[str]) -> tuple[dict[str, Interval], 
     scores = {
         key: [mean for run in arm.runs if math.isfinite(mean := _mean(run, metrics[arm.task]))]
         for key, arm in arms.items()
+        if not arm.metric.startswith(REVERSED)
     }
     shared = tuple(task for task in tasks if all(scores.get((task, method)) for method in methods))
     if len(shared) < 2:
@@ -160,6 +162,7 @@ def _metrics(run: Run) -> dict[tuple[str, str], float]:
         for split, by_checkpoint in run.scores.items()
         if split != SELECTION or len(run.scores) == 1
         for metric, value in by_checkpoint.get(run.checkpoint, {}).items()
+        if not metric.startswith(REVERSED)  # an error has a scale of its own
     }
 
 
@@ -192,6 +195,9 @@ def _notes(
     found: Found, arms: Arms, family: Sequence[Declared], rest: Sequence[Declared], baseline: str, chosen: bool
 ) -> Iterator[str]:
     yield from _reported(found.runs)
+    turned = dict.fromkeys(run.metric for run in found.runs if run.metric.startswith(REVERSED))
+    if turned:
+        yield f"{', '.join(turned)}: an error with its sign reversed, so that more is better, and × 100 as all scores"
     yield from found.notes
     for what, names in found.missing.items():
         listed = ", ".join(names[:SOME]) + (", …" if len(names) > SOME else "")
@@ -238,7 +244,12 @@ def _reported(runs: Sequence[Run]) -> Iterator[str]:
 
 def _average_notes(averaged: Sequence[str], arms: Arms) -> Iterator[str]:
     if averaged:
-        left = [title(task) for task in dict.fromkeys(task for task, _ in arms) if task not in averaged]
-        also = f"; not in it, since some method has no score there: {', '.join(left)}" if left else ""
+        errors = {arm.task for arm in arms.values() if arm.metric.startswith(REVERSED)}
+        left = [task for task in dict.fromkeys(task for task, _ in arms) if task not in averaged]
+        why = {
+            "some method has no score there": [title(task) for task in left if task not in errors],
+            "their scores are errors": [title(task) for task in left if task in errors],
+        }
+        also = "".join(f"; not in it, since {reason}: {', '.join(names)}" for reason, names in why.items() if names)
         of = f"{', '.join(map(title, averaged))}, of each the mean of the metrics that all its runs have"
         yield f"Averages are over {of}{also}"

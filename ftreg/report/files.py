@@ -10,6 +10,7 @@ from pathlib import Path
 from ftreg.errors import UsageError
 from ftreg.files import ordinary
 from ftreg.names import unknown
+from ftreg.report.direction import ERRORS
 from ftreg.report.found import CHECKPOINTS, Choice, Found
 from ftreg.report.model import Run
 
@@ -96,6 +97,10 @@ def _read(
     headers: set[str],
 ) -> None:
     rows = list(_rows(path, choice, headers))
+    for place, row in rows:
+        if row.get("metric", "").lower() in ERRORS:
+            what = f"less of {row['metric']} is better, and a report of a CSV file is of scores"
+            raise UsageError(f"{place}: {what}; leave those lines out")
     # Published scores are in points as often as not.
     largest = max((abs(value) for _, row in rows if math.isfinite(value := _number(row["score"]))), default=0.0)
     if largest > 100:

@@ -9,6 +9,7 @@ from typing import Any
 from ftreg.bench.grid import Seed
 from ftreg.bench.state import REPLACED, diverged, load
 from ftreg.errors import UsageError
+from ftreg.report.direction import REVERSED, upwards
 from ftreg.report.found import Choice, Found
 from ftreg.report.model import Run
 from ftreg.report.verdict import counted
@@ -128,6 +129,7 @@ def _run(folder: Path, root: Path | None, choice: Choice) -> Run | None:
     try:
         if record["reported"] is None:
             return None
+        record = upwards(record)
         reported = record["reported"]
         scores = {
             split: {
@@ -197,7 +199,8 @@ def _curve(path: Path, split: str, metric: str) -> tuple[tuple[int, float], ...]
             rows = list(csv.DictReader(file))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: not the CSV file that ftreg writes ({error}); take it away") from None
-    columns = [f"{watched}/{metric}" for watched in ("selection", split)]
+    sign = -1.0 if metric.startswith(REVERSED) else 1.0
+    columns = [f"{watched}/{metric.removeprefix(REVERSED)}" for watched in ("selection", split)]
     column = next((column for column in columns if any(row.get(column) for row in rows)), None)
     points: dict[int, float] = {}
     for number, row in enumerate(rows, start=2):
@@ -205,7 +208,7 @@ def _curve(path: Path, split: str, metric: str) -> tuple[tuple[int, float], ...]
         if not text:
             continue
         try:
-            points[int(row["step"])] = float(text)  # again, where a run was killed after its last checkpoint
+            points[int(row["step"])] = sign * float(text)  # again, where a run was killed after its last checkpoint
         except (TypeError, ValueError, KeyError):
             raise UsageError(f"{path}:{number}: step {row.get('step')!r}, {column} {text!r}") from None
     return tuple(points.items())

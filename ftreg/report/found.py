@@ -1,8 +1,9 @@
 """What is read for a report, and how a run's score is chosen among its scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ftreg.report.direction import REVERSED
 from ftreg.report.model import Run
 
 CHECKPOINTS = ("best", "last")
@@ -40,6 +41,10 @@ class Choice:
     metrics: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
 
+    def wanted(self, has: Collection[str]) -> str | None:
+        """The first of `metrics` among those that there are; an error goes by its name without the sign too."""
+        return next((name for metric in self.metrics for name in (metric, f"{REVERSED}{metric}") if name in has), None)
+
     def metric(self, has: Sequence[str]) -> str:
         """The metric of a task, of those that it has."""
-        return next((metric for metric in self.metrics if metric in has), has[0])
+        return self.wanted(has) or has[0]

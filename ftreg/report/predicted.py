@@ -80,6 +80,12 @@ def _f1(predicted: Values, labels: Values) -> float:
     return 2 * float(((predicted == 1) & (labels == 1)).sum()) / positive if positive else 0.0
 
 
+def _macro_f1(predicted: Values, labels: Values) -> float:
+    """Of all classes that are predicted or there; of one label a row, micro-F1 is accuracy."""
+    found = np.union1d(predicted, labels)
+    return float(np.mean([_f1(predicted == one, labels == one) for one in found]))
+
+
 def _matthews(predicted: Values, labels: Values) -> float:
     """0 where there is one class only."""
     classes = int(max(predicted.max(), labels.max())) + 1
@@ -106,4 +112,8 @@ METRICS: Mapping[str, Callable[[Values, Values], float]] = {
     "matthews": _matthews,
     "pearson": _pearson,
     "spearman": _spearman,
+    "macro_f1": _macro_f1,
+    "micro_f1": _accuracy,
+    "-mse": lambda predicted, labels: -float(((predicted - labels) ** 2).mean()),
+    "-mae": lambda predicted, labels: -float(np.abs(predicted - labels).mean()),
 }

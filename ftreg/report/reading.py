@@ -52,7 +52,7 @@ def _names(runs: Sequence[Run], choice: Choice) -> None:
     has = dict.fromkeys(
         metric for run in runs for each in run.scores.values() for metrics in each.values() for metric in metrics
     )
-    if choice.metrics and not has.keys() & {*choice.metrics}:
+    if choice.metrics and choice.wanted(has) is None:
         raise UsageError(unknown("--metric: no run has", choice.metrics[0], list(has)))
 
 

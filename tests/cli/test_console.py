@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from ftreg.console import Console
+from glue_tasks.known import find
 from tests.cli.runs import MIXOUT, fit
 
 
 def data(**changes: Any) -> Any:
-    task = SimpleNamespace(title="MRPC", metrics=("accuracy", "f1"))
+    task = find("mrpc")
     known = {"task": task, "source": "tsv", "sizes": {"train": 1200, "dev": 408}, "evaluation_splits": ("dev",)}
     return SimpleNamespace(**known | changes)
 

@@ -20,6 +20,7 @@ def record(
     bench: bool = True,
     metric: str = "accuracy",
     failed: bool = False,
+    less_is_better: Sequence[str] = (),
 ) -> Path:
     """A finished run; `predicted` are its classes of as many items, whose labels are 1."""
     init, order, split = seed if isinstance(seed, tuple) else (seed,) * 3
@@ -35,6 +36,7 @@ def record(
         "scores": {"selection": {"last": {metric: 0.1}, "best": {metric: 0.2}}, "dev": by_checkpoint},
         "reported": {"split": "dev", "checkpoint": "best", "metric": metric, "value": score},
         "majority": {"selection": {metric: 0.5}, "dev": {metric: 0.527}},
+        "less_is_better": list(less_is_better),
         "failed": failed,
         "cost": {"steps": 100, "seconds": seconds, "tokens": 1000, "peak_memory_bytes": 2**20},
         "start": None,

@@ -22,10 +22,10 @@ from ftreg.errors import UsageError
 from ftreg.evaluations import Best, Evaluations, checkpoints
 from ftreg.folder import Folder, check_foreign
 from ftreg.heads import order
-from ftreg.history import Continuity
 from ftreg.identity import identity
 from ftreg.interruption import recorded, stoppable
 from ftreg.launch import first
+from ftreg.loggers import Continuity
 from ftreg.methods.multi_task import MultiTask
 from ftreg.methods.two_stage import TwoStage
 from ftreg.names import listed

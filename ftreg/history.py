@@ -2,6 +2,8 @@
 
 A row is appended; a new column has the whole file written beside and moved. So a kill, a full disk or a power cut can
 only tear the last line, and that is of a step after the last checkpoint, which is done again.
+
+Nothing here imports torch.
 """
 
 import csv
@@ -13,18 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-
 from ftreg.atomic import complaining, write_atomically
-from ftreg.config import say
 from ftreg.errors import UsageError
 from ftreg.files import ordinary
 
 STEP = "step"
 HEADER = re.compile(r"[^\s\0\ufffd]*")
 """What a header may be torn to."""
-DUE = "ftreg_due_row"
-"""In a checkpoint from within a step: what that step will log once the checkpoint is written."""
 
 
 @dataclass(frozen=True)
@@ -113,34 +110,6 @@ class History:
             except OSError:
                 file.truncate(size)
                 raise
-
-
-class Continuity(pl.Callback):
-    """Has a run that is gone on with log each step once, wherever it was cut off.
-
-    It acts once everything about the run is checked and its checkpoint is loaded.
-    """
-
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        progress: Any = trainer.fit_loop.epoch_loop.batch_progress.total
-        connector = trainer._logger_connector
-        # Lightning writes what a step has logged after the hooks at its end, and a kill may come between.
-        if progress.completed < progress.processed and connector.should_update_logs:
-            row = {name: float(value) for name, value in connector.metrics["log"].items()}
-            checkpoint[DUE] = {**row, "epoch": trainer.current_epoch}
-
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        if trainer.state.fn == "fit" and trainer.is_global_zero:
-            for logger in trainer.loggers:
-                history = getattr(logger, "history", None)
-                if isinstance(history, History):
-                    lost = history.forget(int(checkpoint["global_step"]), checkpoint.get(DUE))
-                    if lost:
-                        say(lost)
 
 
 def read(path: Path) -> Content:

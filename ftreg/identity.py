@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ftreg.names import listed
+from ftreg.records import load
 
 SCHEMA = 1
 """Of `result.json`; part of the identity."""
@@ -99,7 +100,7 @@ def _by_content(value: Any) -> Any:
         record = path.parent.parent / "result.json"
         if path.parent.name == "checkpoints" and record.is_file():
             # Seconds are in a checkpoint too: trained twice, its bytes differ.
-            return [json.loads(record.read_text(encoding="utf-8")).get("identity"), path.name]
+            return [load(record).get("identity"), path.name]
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     return value

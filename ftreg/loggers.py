@@ -1,16 +1,21 @@
 """Loggers in the run's folder: a CSV file that keeps earlier rows; Weights & Biases, offline if need be."""
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from ftreg.config import say
 from ftreg.history import History
+from ftreg.records import load
+
+DUE = "ftreg_due_row"
+"""In a checkpoint from within a step: what that step will log once the checkpoint is written."""
 
 
 class CSVLogger(Logger):
@@ -54,6 +59,34 @@ class CSVLogger(Logger):
         self.history.sync()
 
 
+class Continuity(pl.Callback):
+    """Has a run that is gone on with log each step once, wherever it was cut off.
+
+    It acts once everything about the run is checked and its checkpoint is loaded.
+    """
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        progress: Any = trainer.fit_loop.epoch_loop.batch_progress.total
+        connector = trainer._logger_connector
+        # Lightning writes what a step has logged after the hooks at its end, and a kill may come between.
+        if progress.completed < progress.processed and connector.should_update_logs:
+            row = {name: float(value) for name, value in connector.metrics["log"].items()}
+            checkpoint[DUE] = {**row, "epoch": trainer.current_epoch}
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if trainer.state.fn == "fit" and trainer.is_global_zero:
+            for logger in trainer.loggers:
+                history = getattr(logger, "history", None)
+                if isinstance(history, History):
+                    lost = history.forget(int(checkpoint["global_step"]), checkpoint.get(DUE))
+                    if lost:
+                        say(lost)
+
+
 def set_up(loggers: Iterable[MutableMapping[str, Any]], root: str, group: str, name: str, resumed: bool) -> list[str]:
     """Complete the configuration of the loggers (`class_path`, `init_args`) for one run, in place.
 
@@ -92,7 +125,7 @@ def _describe(root: str, group: str, name: str, resumed: bool) -> None:
     """
     cell = Path(root, "cell.json")
     if cell.is_file():
-        group, _, name = json.loads(cell.read_text(encoding="utf-8"))["name"].rpartition("/")
+        group, _, name = load(cell).get("name", f"{group}/{name}").rpartition("/")
     told = {"WANDB_RUN_GROUP": group}
     if "WANDB_SWEEP_ID" not in os.environ:
         told["WANDB_NAME"] = name

@@ -8,7 +8,6 @@ target's configuration, unless it says otherwise, the backbone, where the data l
 the target's own task, and takes all of its data options and its split seed: it then sees no selection row either.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from ftreg.errors import UsageError
 from ftreg.identity import ELSEWHERE
 from ftreg.launch import first, launch
 from ftreg.names import listed
+from ftreg.records import Stage, load
 from ftreg.resume import shown
 
 GROUPS = ("model", "data", "trainer", "seeds")
@@ -111,7 +111,7 @@ def record(folder: Path, weights: str) -> dict[str, Any]:
         folder: the stage's own, with a finished run.
         weights: `best` or `last`.
     """
-    result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    result = load(folder / RESULT, Stage)
     chosen = folder / "checkpoints" / f"{weights}.ckpt"
     checkpoint = chosen if chosen.is_file() else chosen.with_name("last.ckpt")
     names = ("identity", "task", "source", "methods", "seeds", "reported", "cost", "start")

@@ -10,6 +10,7 @@ from ftreg import yaml_text
 from ftreg.errors import UsageError
 from ftreg.files import ordinary
 from ftreg.names import imported, listed, unknown
+from ftreg.records import Fitted, load
 from glue_tasks.documents import TASKS as TEXT_TASKS
 from glue_tasks.errors import DataError
 from glue_tasks.known import find
@@ -111,15 +112,12 @@ def from_result(result: Mapping[str, Any], where: str) -> Fit:
     Raises:
         UsageError: it is no record, or a method has an unknown option.
     """
-    try:
-        entries = [(str(method["name"]), dict(method["options"])) for method in result["methods"]]
-        heads = [str(task) for name, options in entries if name == "MultiTask" for task in options["heads"]]
-        tasks = [str(result["task"]), *heads]
-        start = from_result(result["start"], where) if result.get("start") else None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"{where}: not the record of a run; give a folder that `ftreg fit` has written") from None
+    entries = [(method["name"], method["options"]) for method in result["methods"]]
+    heads = [options.get("heads") for name, options in entries if name == "MultiTask"]
+    if not all(isinstance(head, Mapping) for head in heads):
+        raise UsageError(f"{where}: not the record of a run (MultiTask has no heads); run it again")
+    tasks = [result["task"], *(task for head in heads for task in head)]
+    start = from_result(result["start"], where) if result.get("start") else None
     known = {*GLUE, *TEXT_TASKS}
     classes = _methods() if entries else {}
     found = (_method({"class_path": name, "init_args": o}, where) for name, o in entries if name in classes)
@@ -135,7 +133,7 @@ def from_result(result: Mapping[str, Any], where: str) -> Fit:
 def from_folder(folder: Path) -> Fit:
     """Of a run's configuration, which alone has its loggers, with the start that its record tells of."""
     record, config = folder / RESULT, folder / CONFIG
-    fit = from_result(_load(record), str(record))
+    fit = from_result(load(record, Fitted), str(record))
     return from_config(_load(config), str(config), fit.start) if config.is_file() else fit
 
 

@@ -18,10 +18,11 @@ from ftreg.bench.cells import Cell
 from ftreg.bench.grid import PLAIN, Grid
 from ftreg.bench.plans import Checked, check, difference
 from ftreg.bench.progress import Progress, estimate, spoken
-from ftreg.bench.state import LAST, State, Status, diverged, load, store
+from ftreg.bench.state import LAST, State, Status, diverged, store
 from ftreg.bench.state import read as read_state
 from ftreg.errors import UsageError
 from ftreg.names import unknown
+from ftreg.records import load
 
 RECORD = "grid.json"
 """What the runs are for: methods, tasks, seeds, and the primary family with the baselines that it came to."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from ftreg.bench.cells import Arm, Cell
 from ftreg.bench.grid import PLAIN, Grid
-from ftreg.bench.state import load, store
+from ftreg.bench.state import store
 from ftreg.errors import UsageError
+from ftreg.records import load
 
 TUNED, MATCHED = "tuned.json", "matched.json"
 
@@ -38,9 +39,8 @@ def tuned(grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool
             waiting.add(arm)
             continue
         # The reported metric is the task's first; its value on dev is not looked at.
-        metric = result["reported"]["metric"] if result else ""
-        found = result["scores"]["selection"]["best"][metric] if result else None
-        if metric in result.get("less_is_better", ()):
+        found = _selected(result, folder) if result else None
+        if result and result["reported"]["metric"] in result.get("less_is_better", ()):
             errors.add(arm)
         scores[arm][cell.setting or 0][str(cell.seed)] = found
     chosen: dict[Arm, int] = {}
@@ -66,6 +66,14 @@ def tuned(grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool
     if keep:
         _keep(runs / TUNED, record)
     return chosen
+
+
+def _selected(result: Mapping[str, Any], folder: Path) -> float | None:
+    try:
+        score: float | None = result["scores"]["selection"]["best"][result["reported"]["metric"]]
+    except (KeyError, TypeError):
+        raise UsageError(f"{folder / 'result.json'}: has no score on the selection split; run it again") from None
+    return score
 
 
 def costs(

@@ -16,10 +16,11 @@ from typing import Any
 
 from ftreg import stages
 from ftreg.bench.cells import Cell
-from ftreg.bench.state import LAST, Lock, State, Status, load, read, store
+from ftreg.bench.state import LAST, Lock, State, Status, read, store
 from ftreg.errors import STOPPED
 from ftreg.folder import clear
 from ftreg.launch import LAUNCH
+from ftreg.records import load
 
 POLL = 0.1
 """Seconds between two looks at the running processes."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ftreg.bench.cells import Cell
-from ftreg.bench.state import State, Status, load
+from ftreg.bench.state import State, Status
+from ftreg.records import load
 
 OVER = (Status.DONE, Status.FAILED)
 """Of runs that the same command does not start again."""

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from ftreg.bench.grid import Grid
 from ftreg.bench.local import Job
-from ftreg.bench.state import load, store
+from ftreg.bench.state import store
 from ftreg.errors import UsageError
+from ftreg.records import load
 
 BENCH = (sys.executable, "-m", "ftreg", "bench")
 SUBMITTED = Path("slurm", "submitted.json")

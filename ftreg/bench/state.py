@@ -13,7 +13,7 @@ from typing import Any
 
 from ftreg import locks
 from ftreg.atomic import write_atomically
-from ftreg.errors import UsageError
+from ftreg.records import load
 
 LAST = Path("checkpoints", "last.ckpt")
 REPLACED = ".replaced-"
@@ -77,20 +77,6 @@ def score(result: dict[str, Any]) -> str:
         return ""
     value = "undefined" if reported["value"] is None else f"{100 * reported['value']:.1f}"
     return f"{reported['split']} {reported['metric']} {value}{' (failed run)' if result['failed'] else ''}"
-
-
-def load(path: Path) -> dict[str, Any]:
-    """What a JSON file holds; empty if it is not there.
-
-    Raises:
-        UsageError: it is something else.
-    """
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{path}: not the JSON that ftreg writes ({error}); take it away") from None
 
 
 def store(path: Path, content: Any) -> None:

@@ -1,14 +1,15 @@
 """Runs from folders that `ftreg fit` and `ftreg bench` have written."""
 
-import csv
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ftreg import history
 from ftreg.bench.grid import Seed
-from ftreg.bench.state import REPLACED, diverged, load
+from ftreg.bench.state import REPLACED, diverged
 from ftreg.errors import UsageError
+from ftreg.records import Result, load
 from ftreg.report.direction import REVERSED, upwards
 from ftreg.report.found import Choice, Found
 from ftreg.report.model import Run
@@ -125,7 +126,7 @@ def _run(folder: Path, root: Path | None, choice: Choice) -> Run | None:
     which a grid may have several variants.
     """
     path, place = folder / RESULT, folder.resolve()
-    record = load(path)
+    record = load(path, Result)
     try:
         if record["reported"] is None:
             return None
@@ -192,37 +193,27 @@ def _describe(methods: list[dict[str, Any]]) -> str:
 
 def _curve(path: Path, split: str, metric: str) -> tuple[tuple[int, float], ...]:
     """(step, score) of the split that was watched: the selection split if there is one."""
-    if not path.is_file():
-        return ()
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: not the CSV file that ftreg writes ({error}); take it away") from None
+    content = history.read(path)
+    rows = [dict(zip(content.columns, cells, strict=True)) for cells in content.rows]
     sign = -1.0 if metric.startswith(REVERSED) else 1.0
     columns = [f"{watched}/{metric.removeprefix(REVERSED)}" for watched in ("selection", split)]
-    column = next((column for column in columns if any(row.get(column) for row in rows)), None)
+    column = next((column for column in columns if any(row.get(column) for row in rows)), "")
     points: dict[int, float] = {}
-    for number, row in enumerate(rows, start=2):
-        text = row.get(column) if column else None
-        if not text:
-            continue
-        try:
-            points[int(row["step"])] = sign * float(text)  # again, where a run was killed after its last checkpoint
-        except (TypeError, ValueError, KeyError):
-            raise UsageError(f"{path}:{number}: step {row.get('step')!r}, {column} {text!r}") from None
+    for row in rows:
+        text = row.get(column)
+        if text:
+            try:
+                points[int(row[history.STEP])] = sign * float(text)  # again, in files of earlier versions
+            except ValueError:
+                raise UsageError(f"{path}: step {row[history.STEP]}: {column} is {text[:40]!r}, no number") from None
     return tuple(points.items())
 
 
 def _declared(root: Path, grid: Mapping[str, Any], found: Found) -> None:
     """The primary family of a grid, and its runs that were never begun."""
-    place = root / RECORD
-    try:
-        family = [(str(c["task"]), str(c["method"]), str(c["baseline"])) for c in grid["comparisons"]]
-        seeds = [str(Seed(**seed)) for seed in grid["seeds"]]
-        names = [f"{task}/{method}/{seed}" for task in grid["tasks"] for method in grid["methods"] for seed in seeds]
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{place}: not the record of a grid ({error} is missing or malformed)") from None
+    family = [(c["task"], c["method"], c["baseline"]) for c in grid["comparisons"]]
+    seeds = [str(Seed(*(seed[name] for name in Seed._fields))) for seed in grid["seeds"]]
+    names = [f"{task}/{method}/{seed}" for task in grid["tasks"] for method in grid["methods"] for seed in seeds]
     found.primary += [one for one in family if one not in found.primary]
     known = {f"{run.task}/{run.method}/{run.seed}" for run in found.runs}
     known.update(name for several in found.missing.values() for name in several)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]
 
 from ftreg.errors import UsageError
+from ftreg.files import ordinary
 from ftreg.report.items import paired_bootstrap, seeds_by_items
 from ftreg.report.model import Run
 from ftreg.report.statistics import Interval
@@ -60,14 +61,32 @@ def _read(run: Run) -> tuple[Values, Values, Values]:
     path = _file(run)
     assert path is not None
     try:
-        table = pq.read_table(path, columns=["row_id", "label", "logits"])
-    except (pa.ArrowException, OSError) as error:
-        raise UsageError(f"{path}: cannot be read ({' '.join(str(error).split())}); run it again") from None
-    logits = np.array(table["logits"].to_pylist(), dtype=np.float64)
+        table = pq.read_table(ordinary(path, most=None), columns=["row_id", "label", "logits"])
+        row_ids, labels = (table[name].to_numpy() for name in ("row_id", "label"))
+        logits = np.array(table["logits"].to_pylist())
+    except (pa.ArrowException, OSError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise UsageError(f"{path}: cannot be read as predictions ({why}); run it again") from None
+    fault = _fault(row_ids, labels, logits)
+    if fault:
+        raise UsageError(f"{path}: {fault}; run it again")
     values = logits[:, 0] if logits.shape[1] == 1 else logits.argmax(1)
-    row_ids, labels = table["row_id"].to_numpy(), table["label"].to_numpy()
     order = row_ids.argsort()
     return row_ids[order], labels[order], values[order]
+
+
+def _fault(row_ids: Values, labels: Values, logits: Values) -> str:
+    """What keeps columns from being predictions; empty if nothing does."""
+    if not (row_ids.dtype.kind == "i" and labels.dtype.kind in "if" and logits.dtype.kind == "f" and logits.ndim == 2):
+        return "not whole numbers as row_id, numbers as label, and as many numbers in every row of logits"
+    if not len(row_ids):
+        return "no rows"
+    classes = logits.shape[1]
+    if not classes:
+        return "no logits"
+    if classes > 1 and not (labels.dtype.kind == "i" and labels.min() >= 0 and labels.max() < classes):
+        return f"labels that are no classes from 0 to {classes - 1}, as many as there are logits"
+    return ""
 
 
 def _accuracy(predicted: Values, labels: Values) -> float:

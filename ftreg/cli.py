@@ -19,10 +19,10 @@ from ftreg.console import Console
 from ftreg.cost import Cost
 from ftreg.diagnostics import Diagnostics
 from ftreg.errors import UsageError
+from ftreg.evaluating import Banner, Place, evaluated
 from ftreg.evaluations import Best, Evaluations, checkpoints
-from ftreg.folder import Folder, check_foreign
+from ftreg.folder import Folder
 from ftreg.heads import order
-from ftreg.identity import identity
 from ftreg.interruption import recorded, stoppable
 from ftreg.launch import first
 from ftreg.loggers import Continuity
@@ -59,8 +59,7 @@ class Cli(Parsed):
         if trainer.default_root_dir is None and self.subcommand != "fit" and checkpoint.parent.name == "checkpoints":
             trainer.default_root_dir = str(checkpoint.parent.parent)
         elif trainer.default_root_dir is None:
-            seeds = "-".join(str(value) for value in options.seeds.as_dict().values())
-            trainer.default_root_dir = f"runs/{task}/{methods}/{seeds}-{identity(self._plain(), {})[:8]}"
+            trainer.default_root_dir = self.default_root(str(self.subcommand))
         trainer.default_root_dir = os.path.expanduser(trainer.default_root_dir)
         root = Path(trainer.default_root_dir)
         if self.subcommand == "fit":
@@ -74,7 +73,10 @@ class Cli(Parsed):
             if self.stage is not None:
                 self.start = self._obtain(self.stage)
         else:
-            check_foreign(root)
+            self.place = Place(root, options.ckpt_path or "")
+            if self.subcommand == "predict":
+                data = self.data()
+                self.place.check(data.task.test, data.final_splits)
         if trainer.logger and trainer.logger is not True:
             self.save_config_kwargs["notices"] = loggers.set_up(
                 listed(trainer.logger),
@@ -109,7 +111,7 @@ class Cli(Parsed):
         trainer = options.trainer
         self.begun = Begun()
         callbacks = [*listed(trainer.callbacks)]
-        if self.datamodule.heads:
+        if self.datamodule.heads and not any(isinstance(callback, MultiTask) for callback in callbacks):
             callbacks.append(MultiTask({task: list(labels) for task, labels in self.datamodule.heads.items()}))
         if trainer.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = sys.stderr.isatty()
@@ -137,6 +139,9 @@ class Cli(Parsed):
                 kwargs["plugins"] = [*listed(trainer.plugins), Whole()]
         else:
             kwargs["enable_checkpointing"] = False
+            path, run = self._earlier or ("", {})
+            banner = Banner(self.datamodule, self._plain(), path, run, self.steps_before)
+            callbacks = [*evaluated(callbacks), banner]
         with reading("the trainer's options do not go together"):
             made = super().instantiate_trainer(**kwargs, callbacks=[*callbacks, self.begun])
         for callback in made.callbacks:  # type: ignore[attr-defined]
@@ -189,7 +194,7 @@ class Cli(Parsed):
     def after_predict(self) -> None:
         """The predictions, as a fit writes them."""
         for split, predictions in self.model.predictions.items():
-            path = Path(self.trainer.default_root_dir) / "predictions" / f"{split}.parquet"
+            path = self.place.file(split)
             if self.trainer.is_global_zero:
                 run.write_predictions(path, predictions)
             say(f"{len(predictions.row_ids):,} rows of {split}: {path}")

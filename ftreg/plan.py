@@ -14,11 +14,12 @@ import yaml
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import ftreg.methods as _methods  # noqa: F401  an imported method is found by its bare name
-from ftreg import resume, stages, trainer_options
+from ftreg import evaluating, resume, stages, trainer_options
 from ftreg.backbone import NAMED, backbone_path
+from ftreg.checkpoints import load
 from ftreg.checks import at_least, typed
 from ftreg.complaints import reading
-from ftreg.config import SaveConfig, Seeds, known_callbacks, methods_of
+from ftreg.config import SaveConfig, Seeds, known_callbacks, method_names, methods_of
 from ftreg.declared import check_tasks, with_metrics
 from ftreg.errors import UsageError
 from ftreg.finetuner import FineTuner
@@ -57,11 +58,10 @@ def check_options(options: Any) -> None:
     trainer_options.check(vars(options.trainer))
 
 
+UNTRAINED = "evaluate the backbone with a head that nobody has trained, in place of a checkpoint"
 WORDS: dict[str, dict[str, str]] = {
     "fit": {"overwrite": "begin anew in a folder that has a run, which is moved aside"},
-    "validate": {},
-    "test": {},
-    "predict": {},
+    **{name: {"untrained": UNTRAINED} for name in ("validate", "test", "predict")},
 }
 """By subcommand, what is said on the command line alone, and what it does."""
 
@@ -108,19 +108,37 @@ class Parsed(LightningCLI):
             check_claims(methods)
             options.data.evaluate &= all(method.supervised for method in methods)
         if options.ckpt_path in ("best", "last"):
-            if options.trainer.default_root_dir is None:
+            root = options.trainer.default_root_dir
+            if root is None and arguments[0] != "fit":
                 raise UsageError(f"ckpt_path {options.ckpt_path}: of which run? Give trainer.default_root_dir")
-            folder = Path(options.trainer.default_root_dir).expanduser() / "checkpoints"
+            folder = Path(root or self.default_root(arguments[0])).expanduser() / "checkpoints"
             options.ckpt_path = str(folder / f"{options.ckpt_path}.ckpt")
         path = options.ckpt_path
         if path == "hpc":
             raise UsageError("ckpt_path hpc: no fit of ftreg leaves such a checkpoint; give last, best or a path")
         if path:
-            earlier, self.steps_before = resume.read(path)
-            if arguments[0] == "fit":
-                self._earlier = (path, earlier)
-            elif adopted := resume.adopt(path, earlier, self._plain(arguments[0]), names.given):
-                self.config = parser.parse_args([*arguments, *adopted, f"--ckpt_path={path}"])
+            checkpoint = load(path, "ckpt_path")
+            self._earlier = (path, dict(checkpoint.get(resume.KEY, {})))
+            self.steps_before = int(checkpoint.get("global_step", 0))
+            if arguments[0] != "fit":
+                own = evaluating.adopted(checkpoint, self._plain(arguments[0]), names.given)
+                own = [arguments[0], *own, *arguments[1:]]
+                own += evaluating.restructured(checkpoint, options.trainer.callbacks)
+                self.config = parser.parse_args([*own, f"--ckpt_path={path}"])
+                options = self.config[arguments[0]]
+                check_options(options)
+        if arguments[0] != "fit":
+            evaluating.check(arguments[0], options, self.words["untrained"], names.given, CONSOLE)
+            for name in self.words:
+                options.pop(name, None)
+
+    def default_root(self, subcommand: str) -> str:
+        """The run's folder where none is given: a fit with the same options has the same."""
+        options = self.config[subcommand]
+        task = options.data.task if isinstance(options.data.task, str) else options.data.task.name
+        methods = "+".join(method_names(options.trainer.callbacks)) or "plain"
+        seeds = "-".join(str(value) for value in options.seeds.as_dict().values())
+        return f"runs/{task}/{methods}/{seeds}-{identity(self._plain(subcommand), {})[:8]}"
 
     def _parse_ckpt_path(self) -> None:
         """Done above: the stock one overrides the command line."""

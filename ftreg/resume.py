@@ -3,14 +3,13 @@
 The stock command line lets the checkpoint's hyper-parameters override the ones that were given, silently.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 import pytorch_lightning as pl
 import yaml
 
-from ftreg.checkpoints import load
 from ftreg.errors import UsageError
 from ftreg.identity import ELSEWHERE, off, same
 from ftreg.names import listed
@@ -44,16 +43,6 @@ class Provenance(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint[KEY] = {"task": self.task, "config": self.config, "identity": self.identity}
-
-
-def read(path: str) -> tuple[dict[str, Any], int]:
-    """`task` and `config` of the run that wrote the checkpoint, empty where `ftreg fit` did not; its steps.
-
-    Raises:
-        UsageError: no such file, or no checkpoint.
-    """
-    checkpoint = load(path, "ckpt_path")
-    return dict(checkpoint.get(KEY, {})), int(checkpoint.get("global_step", 0))
 
 
 def check_same_run(path: str, run: Mapping[str, Any], task: str, config: Mapping[str, Any]) -> None:
@@ -99,26 +88,6 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any], there: str, he
         if not same(old.get(name), new.get(name)) and name not in MAY_DIFFER:
             return f"{name} is {shown(old.get(name))} {there} and {shown(new.get(name))} {here}"
     return ""
-
-
-def adopt(path: str, run: Mapping[str, Any], config: Mapping[str, Any], given: Collection[str]) -> list[str]:
-    """Command-line arguments for the model options that the checkpoint has and the user did not give.
-
-    Raises:
-        UsageError: one was given and differs.
-    """
-    arguments = []
-    for name, before in (run["config"]["model"] if run else {}).items():
-        now = config["model"].get(name)
-        if same(before, now):
-            continue
-        if f"model.{name}" in given:
-            raise UsageError(
-                f"model.{name} is {shown(before)} in {path} and {shown(now)} here; "
-                f"leave it out, the checkpoint's own is used"
-            )
-        arguments.append(f"--model.{name}={shown(before)}")
-    return arguments
 
 
 def _options(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

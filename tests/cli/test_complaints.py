@@ -121,8 +121,9 @@ def test_a_checkpoint_of_another_run(complaint: Complaint, finished: Path, argum
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--model.lr=0.5"], "model.lr is 2.0e-05 in {path} and 0.5 here; leave it out"),
         (["--data.task=mrpc"], "the checkpoint is of another task"),
+        (["--trainer.logger=ftreg.loggers.CSVLogger"], "trainer.logger: validate logs nothing"),
+        (["--untrained"], "--untrained is for validate without a checkpoint"),
     ],
 )
 def test_validating_with_another_run(

@@ -32,17 +32,17 @@ class Trace:
             self._losses.append(losses.detach())
 
     def record(self, norm: Norm, radius: float) -> None:
-        """Log, averaged over this micro-batch's examples: ‖δ‖ at each pass, by how much the loss rose over the
-        ascent, and the share of examples that ended at the ball's surface. 0 where all is filler."""
+        """Log, averaged over the batch's examples: ‖δ‖ at each pass, by how much the loss rose over the ascent, and the
+        share of examples that ended at the ball's surface."""
         if not self._step.logs:
             return
-        step, count = self._step, self._step.valid.sum().clamp(min=1)
+        step = self._step
         sizes = [norms(delta, norm)[:, 0, 0] for delta in self._deltas]
         for number, size in enumerate(sizes, 1):
-            step.record(f"delta_norm_{number}", step.sum(size) / count)
-        step.record("loss_rise", step.sum(self._losses[-1] - self._losses[0]) / count)
+            step.record(f"delta_norm_{number}", size)
+        step.record("loss_rise", self._losses[-1] - self._losses[0])
         if radius:
-            step.record("at_surface", step.sum((sizes[-1] >= radius * (1 - 1e-4)).float()) / count)
+            step.record("at_surface", sizes[-1] >= radius * (1 - 1e-4))
 
 
 def accumulate(

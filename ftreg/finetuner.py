@@ -14,12 +14,14 @@ from ftreg.compatibility import check
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
 from ftreg.heads import Policy
+from ftreg.logged import counted, log_step, logs_now
 from ftreg.noise import Moment, Noise
 from ftreg.optim import AdamW, clip
 from ftreg.predictions import Collector, Predictions
 from ftreg.regularizer import Regularizer, Slot, owner
 from ftreg.step import Scalar, Step, task_losses
 from ftreg.structure import check_labels, describe, rebuild
+from ftreg.tally import Tally
 from ftreg.weights import Weights
 from ftreg.window import Window
 from glue_tasks.seeds import whole
@@ -85,7 +87,7 @@ class FineTuner(pl.LightningModule):
         self._collector = Collector()
         self._weights: Weights | None = None
         self._methods: list[Regularizer] = []
-        self._window = Window()
+        self._window, self._tally = Window(), Tally()
         self._non_finite: dict[str, Tensor | int] = {}
 
     # What it is made of
@@ -134,6 +136,7 @@ class FineTuner(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self.encoder.begin()
+        self._tally = Tally(self.trainer.world_size * self.trainer.accumulate_grad_batches)
 
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> Scalar:
         at: Any = self.trainer
@@ -143,13 +146,9 @@ class FineTuner(pl.LightningModule):
         terms = self._terms(step)
         if self.stop_when_diverged:
             self._window.add(terms, lambda: self._repeat(batch, moment))
-        loss = torch.stack([*terms.values()]).sum() if len(terms) > 1 else next(iter(terms.values()))
         if step.logs:
-            logged = terms | step.diagnostics
-            values = {f"train/{name}": torch.as_tensor(v).detach().float() for name, v in logged.items()}
-            self.log_dict(values, batch_size=1)
-            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
-        return loss
+            self._tally.terms(terms)
+        return torch.stack([*terms.values()]).sum() if len(terms) > 1 else next(iter(terms.values()))
 
     def _repeat(self, batch: Mapping[str, Any], moment: Moment) -> dict[str, Scalar]:
         """The same terms again: all of a step's noise is named."""
@@ -166,8 +165,9 @@ class FineTuner(pl.LightningModule):
             moment,
             full_precision={method.name for method in self.methods if method.full_precision},
             loss_scale=1.0 if scaler is None else scaler.get_scale(),
-            logs=self._logs_now(),
+            logs=logs_now(self.trainer),
             non_finite=self._non_finite,
+            tally=self._tally,
         )
 
     def _terms(self, step: Step) -> dict[str, Scalar]:
@@ -238,7 +238,10 @@ class FineTuner(pl.LightningModule):
         norm = clip(params, value, gradient_clip_algorithm or "norm")
         if self.stop_when_diverged:
             expected = str(self.trainer.precision) == "16-mixed"
-            self._window.close(None if expected else norm, self.trainer.global_step, params)
+            self._window.close(None if expected else norm, self.trainer.global_step, params, self.trainer.world_size)
+        if logs_now(self.trainer):
+            log_step(self, self._tally, self._non_finite)
+            self._tally = Tally(self._tally.cells)
 
     # Evaluation: unmixed weights, exact rows
 
@@ -277,19 +280,15 @@ class FineTuner(pl.LightningModule):
             "labels": list(self.labels),
             "methods": describe(self.methods),
             "supervised": all(method.supervised for method in self.methods),
-            "non_finite": {name: int(count) for name, count in self._non_finite.items()},
+            "non_finite": counted(self._non_finite, self.trainer.world_size),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         record = checkpoint.get("ftreg", {})
         check_labels(checkpoint, self.labels)
         self.encoder.pristine = False
-        self._non_finite = dict(record.get("non_finite", {}))
+        self._non_finite = {} if self.global_rank else dict(record.get("non_finite", {}))  # it is all ranks' sum
         if self._trainer is None:
             self._methods = rebuild(record.get("methods", []))
             for method in self._methods:
                 method.attach(self.encoder)
-
-    def _logs_now(self) -> bool:
-        every = int(cast(Any, self.trainer).log_every_n_steps)
-        return every > 0 and (self.trainer.global_step + 1) % every == 0

@@ -51,13 +51,14 @@ class Freezing(Regularizer, ABC):
     def map_weights(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
         return {name: params[name].detach() for name in self._names(noise.step)}
 
-    def penalty(self, step: Step) -> Scalar | None:
+    def penalty(self, step: Step) -> Mapping[str, Scalar] | None:
         names = self._names(step.number)
         if not names or not torch.distributed.is_initialized():
             return None
         # DDP waits for every parameter's gradient, in every step.
         held = [step.params[name] for name in names]
-        return deposit(step.labels.new_zeros((), dtype=held[0].dtype), held, [torch.zeros_like(p) for p in held])
+        nothing = step.labels.new_zeros((), dtype=held[0].dtype)
+        return {"": deposit(nothing, held, [torch.zeros_like(p) for p in held])}
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer

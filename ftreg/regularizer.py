@@ -110,8 +110,14 @@ class Regularizer(pl.Callback):
         raise NotImplementedError(f"{self.name} claims {Slot.OBJECTIVE} and must define objective()")
 
     def penalty(self, step: Step) -> Scalar | Mapping[str, Scalar] | None:
-        """A term to add to the loss, already weighted, or several by name; None for none."""
+        """A term to add to the loss, already weighted, or several by name; None for none.
+
+        A term whose name is empty is not logged.
+        """
         return None
+
+    def logged(self, values: Mapping[str, float], number: int) -> None:
+        """See what optimizer step `number` logs of this method, by the names that it was recorded under."""
 
     def after_step(self, encoder: Encoder, number: int) -> None:
         """Follow the weights, which optimizer step `number` has just changed.

@@ -23,6 +23,7 @@ from ftreg.ball import finite
 from ftreg.encoder import Encoder
 from ftreg.functional.divergences import symmetric_kl
 from ftreg.noise import Moment, Noise, seed_dropout
+from ftreg.tally import Tally
 from ftreg.weights import Weights
 
 Scalar = Float[Tensor, ""]
@@ -56,6 +57,7 @@ class Step:
         loss_scale: fp16's, for gradients that a method takes itself.
         logs: whether this step's diagnostics are logged: compute them only then.
         non_finite: by method, how many gradients of examples were not finite so far; counted on.
+        tally: what adds up the diagnostics of all micro-batches of the optimizer step.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Step:
         loss_scale: float = 1.0,
         logs: bool = False,
         non_finite: dict[str, Tensor | int] | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._batch, self._encoder, self._weights, self._mix, self._moment = batch, encoder, weights, mix, moment
         self.number = moment.number
@@ -84,7 +87,7 @@ class Step:
         """What turns `sum` into `mean`."""
         self.logs = logs
         """Whether this step's diagnostics are logged: compute them only then."""
-        self.diagnostics: dict[str, Tensor | float | int] = {}
+        self.tally = Tally() if tally is None else tally
         self._full_precision, self._loss_scale = full_precision, loss_scale
         self._non_finite = {} if non_finite is None else non_finite
         self._owner = ""
@@ -100,9 +103,21 @@ class Step:
         """Whose streams the next fresh passes draw from."""
         self._owner = owner
 
-    def record(self, name: str, value: Tensor | float | int) -> None:
-        """Log a diagnostic of the method whose turn it is, under its name."""
-        self.diagnostics[f"{self._owner}/{name}"] = value
+    def record(self, name: str, value: Tensor | float | int, among: Tensor | None = None) -> None:
+        """Log a diagnostic of the method whose turn it is: the mean over the step's whole batch of one number, or of a
+        number for every entry that is true in `among`; without that, the rows that are no filler."""
+        among = self.valid if among is None else among
+        values = torch.as_tensor(value, device=among.device)
+        self.tally.mean(f"{self._owner}/{name}", values.detach().expand(among.shape), among)
+
+    def record_largest(self, name: str, values: Float[Tensor, "batch *entries"]) -> None:
+        """Log the largest of non-negative values over the optimizer step's batch; each row has its own."""
+        self.tally.largest(f"{self._owner}/{name}", values.detach().flatten(1).amax(1), self.valid)
+
+    def record_gradient_ratio(self, name: str, weight: float, losses: Float[Tensor, "batch"]) -> None:
+        """Log weight · ‖∂ mean(losses) / ∂ params‖ as a share of the same of the task's losses; keeps the graph."""
+        sides, params = (weight * self.scale * losses, self.scale * self.losses()), [*self.params.values()]
+        self.tally.ratio(f"{self._owner}/{name}", *(self.gradients(x, params, keep_graph=True) for x in sides))
 
     def embeds(self) -> Float[Tensor, "batch tokens dim"]:
         """Word embeddings before position, type and LayerNorm, with their graph."""
@@ -265,19 +280,6 @@ class Step:
         """Count, and log as `non_finite`, the examples that an ascent leaves where they are."""
         before = self._non_finite.get(self._owner, 0)
         self._non_finite[self._owner] = before + (~finite(gradient) & self.valid).sum()
-        if self.logs:
-            self.record("non_finite", self._non_finite[self._owner])
-
-    def gradient_ratio(self, values: Float[Tensor, "batch"]) -> Scalar:
-        """‖∂ mean(values) / ∂ params‖ as a share of the task loss's, in this micro-batch; 0 where all is filler.
-
-        Keeps the graphs. For diagnostics.
-        """
-        norms = []
-        for each in (values, self.losses()):
-            found = self.gradients(self.scale * each, [*self.params.values()], keep_graph=True)
-            norms.append(torch.nn.utils.get_total_norm([g for g in found if g is not None]))
-        return norms[0] / norms[1].clamp(min=torch.finfo(norms[1].dtype).tiny)
 
     @contextmanager
     def _precision(self, clean: bool) -> Iterator[None]:

@@ -96,11 +96,12 @@ def test_gradients_are_of_the_sum_over_valid_rows(folder: str, loss_scale: float
     (expected,) = torch.autograd.grad(losses[valid].sum(), delta, retain_graph=True)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
     assert not found[1].any()
-    ratio = step.gradient_ratio(losses.square())
-    terms = (losses.square(), step.losses())
-    wholes = [torch.autograd.grad(term[valid].sum(), [*encoder.parameters()], retain_graph=True) for term in terms]
-    upper, lower = (torch.stack([g.norm() for g in whole]).norm() for whole in wholes)
-    torch.testing.assert_close(ratio, upper / lower)
+    step.record_gradient_ratio("ratio", 3.0, losses.square())
+    norms = [
+        torch.stack([g.norm() for g in torch.autograd.grad(x[valid].sum(), [*encoder.parameters()], retain_graph=True)])
+        for x in (losses.square(), step.losses())
+    ]
+    assert step.tally.values()["Nobody/ratio"] == pytest.approx(float(3 * norms[0].norm() / norms[1].norm()))
 
 
 def test_full_precision_passes_are_not_autocast(folder: str):

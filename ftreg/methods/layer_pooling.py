@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor, nn
 
 from ftreg import plots
@@ -36,6 +35,8 @@ from ftreg.pooling import (
     select,
 )
 from ftreg.regularizer import Regularizer, Slot
+from ftreg.step import Step
+from ftreg.tally import Tally
 
 Mix = Literal[
     "last", "second_to_last", "concat", "sum", "mean", "scalar", "attention", "lstm", "squeeze", "squeeze_last", "hire"
@@ -94,6 +95,8 @@ class LayerPooling(Regularizer):
         self.layers, self.hidden, self.lr = layers, hidden, lr
         self.layer_norm, self.layer_dropout = layer_norm, layer_dropout
         self._history: dict[int, dict[int, float]] = {}
+        self._encoder: Encoder | None = None
+        self._seen = Tally()
 
     @property
     def cites(self) -> tuple[str, ...]:
@@ -133,15 +136,26 @@ class LayerPooling(Regularizer):
         if stage == "fit":
             self._history = {}
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._encoder, self._seen = pl_module.encoder, Tally()  # type: ignore[assignment]
+
+    def penalty(self, step: Step) -> None:
+        """None; it sees every micro-batch of a step whose weights are logged."""
+        if step.logs and self._encoder is not None:
+            for number, weight in self.weights(self._encoder).items():
+                self._seen.mean(str(number), weight.expand(step.valid.shape), step.valid)
+
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         every = int(trainer.log_every_n_steps)  # type: ignore[attr-defined]
         weights = self.weights(pl_module.encoder)  # type: ignore[arg-type]
         step = trainer.global_step
         # Once a step, by the micro-batch that completed it: those that follow see the same number.
         if weights and step and every > 0 and step % every == 0 and step not in self._history:
-            means = {n: trainer.strategy.reduce(w, reduce_op="mean") for n, w in weights.items()}
-            self._history[step] = {number: float(torch.as_tensor(w)) for number, w in means.items()}
-            pl_module.log_dict({f"layer_weight/{n:02d}": w for n, w in self._history[step].items()}, batch_size=1)
+            means = self._seen.values(world=trainer.world_size)
+            self._seen = Tally()
+            found = {n: means[str(n)] if w.ndim else float(w) for n, w in weights.items()}
+            self._history[step] = found
+            pl_module.log_dict({f"layer_weight/{n:02d}": w for n, w in found.items()}, batch_size=1)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         folder = trainer.log_dir if trainer.loggers else None  # every rank must ask
@@ -157,11 +171,11 @@ class LayerPooling(Regularizer):
         self._history = dict(state_dict["history"])
 
     def weights(self, encoder: Encoder) -> dict[int, Tensor]:
-        """Each layer's weight by its number, none for some mixes; of the latest pass, where it depends on the input."""
+        """Layers' weights by number, none for some mixes; of each row of the latest pass, where the input decides."""
         head = encoder.head
         assert isinstance(head, Head)
         found = getattr(head.mix, "weights", None)
-        return {} if found is None else dict(zip(head.numbers, found.unbind(), strict=True))
+        return {} if found is None else dict(zip(head.numbers, found.unbind(-1), strict=True))
 
     def numbers(self, depth: int) -> list[int]:
         """The layers that are read, lowest first, of an encoder with `depth` of them.

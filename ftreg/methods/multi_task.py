@@ -90,13 +90,14 @@ class MultiTask(Regularizer):
         if self._task != PLAIN:
             self._use(_encoder(pl_module))
 
-    def penalty(self, step: Step) -> Scalar | None:
+    def penalty(self, step: Step) -> Mapping[str, Scalar] | None:
         idle = self._idle() & step.params.keys()
         if not idle or not torch.distributed.is_initialized():
             return None
         # DDP waits for every parameter's gradient, in every step.
         held = [parameter for name, parameter in step.params.items() if name in idle]
-        return deposit(step.labels.new_zeros((), dtype=held[0].dtype), held, [torch.zeros_like(p) for p in held])
+        nothing = step.labels.new_zeros((), dtype=held[0].dtype)
+        return {"": deposit(nothing, held, [torch.zeros_like(p) for p in held])}
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer

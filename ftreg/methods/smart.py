@@ -26,6 +26,7 @@ Of the public code (https://github.com/namisan/mt-dnn), `variant="max_rescale"` 
 projection, its own divergences. The proximal term is not in it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -133,7 +134,8 @@ class SMART(Regularizer):
             r = self._step(r.detach(), g, step.mask)
         losses = outer(step.logits(r, at=self.perturb, noise=self.noise), clean)
         if step.logs:
-            self._report(step, losses, r)
+            step.record_gradient_ratio("gradient_ratio", self.weight, losses)
+            step.record_largest("delta_max", r.abs())
         return losses
 
     def proximal(self, step: Step) -> Tensor:
@@ -151,16 +153,14 @@ class SMART(Regularizer):
         g = torch.where(usable & mask.bool().unsqueeze(-1), g, 0)
         return torch.where(usable, max_rescale(r + self.step_size * g, self.epsilon), r)
 
-    def _report(self, step: Step, losses: Tensor, r: Tensor) -> None:
-        """Whether it bites: the term's gradient as a share of the task's."""
-        ratio = self.weight * step.gradient_ratio(losses)
-        step.record("gradient_ratio", ratio)
-        step.record("delta_max", torch.where(step.valid[:, None, None], r, 0).abs().max())
-        if ratio < WEAK and not self._warned and bool(step.valid.any()):
+    def logged(self, values: Mapping[str, float], number: int) -> None:
+        """Say so if the term does not bite: its gradient is next to nothing beside the task's."""
+        ratio = values.get("gradient_ratio", math.inf)
+        if ratio < WEAK and not self._warned:
             self._warned = True
             rank_zero_warn(
-                f"SMART: at step {step.number} the smoothness term's gradient is {float(ratio):.1e} of the task's: it "
-                f"does next to nothing; raise SMART.epsilon, with step_size and sigma"
+                f"SMART: at step {number} the smoothness term's gradient is {ratio:.1e} of the task's: it does next to "
+                f"nothing; raise SMART.epsilon, with step_size and sigma"
             )
 
     # The teacher: θ̃, which starts where the weights start, and follows them

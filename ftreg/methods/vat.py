@@ -72,5 +72,5 @@ class VAT(Regularizer):
             step.count_non_finite(slope)
         losses = kl(target, step.logits(self.epsilon * d, noise=self.noise))
         if step.logs:
-            step.record("gradient_ratio", self.weight * step.gradient_ratio(losses))
+            step.record_gradient_ratio("gradient_ratio", self.weight, losses)
         return self.weight * step.mean(losses)

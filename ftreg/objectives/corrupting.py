@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -118,8 +117,3 @@ class Corrupting(Regularizer, ABC):
                 f"where words start; give token"
             )
         return Masking(self.rate, self.unit, self.span_p, self.span_max, hidden, self.mask_share, self.random_share)
-
-
-def share(where: Tensor, among: Tensor) -> Tensor:
-    """How many of the entries that are true in `among` are true in `where`, as a share of 1."""
-    return (where & among).sum() / among.sum().clamp(min=1).to(torch.float32)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ftreg.checks import typed
 from ftreg.encoder import Encoder
-from ftreg.objectives.corrupting import Corrupting, Replacement, share
+from ftreg.objectives.corrupting import Corrupting, Replacement
 from ftreg.objectives.corruption import Corrupted, Unit
 from ftreg.objectives.decoder import decoder
 from ftreg.step import Step
@@ -70,6 +70,6 @@ class MaskedLM(Corrupting):
         guesses, targets = self._part(found.pick(hidden)), found.pick(step.input_ids)
         if step.logs:
             counted = step.valid[found.rows]
-            step.record("accuracy", share(guesses.argmax(1) == targets, counted))
-            step.record("corrupted", share(found.ids != step.input_ids, step.mask.bool() & step.valid[:, None]))
+            step.record("accuracy", guesses.argmax(1) == targets, counted)
+            step.record("corrupted", found.ids != step.input_ids, step.mask.bool() & step.valid[:, None])
         return found.means(F.cross_entropy(guesses, targets, reduction="none")), logits

@@ -30,7 +30,7 @@ from ftreg.checks import at_least, typed
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
 from ftreg.noise import seeded, stream_seed
-from ftreg.objectives.corrupting import Corrupting, share
+from ftreg.objectives.corrupting import Corrupting
 from ftreg.objectives.corruption import Corrupted, Unit
 from ftreg.objectives.decoder import decoder
 from ftreg.step import Step
@@ -104,10 +104,10 @@ class ReplacedTokens(Corrupting):
         detection = torch.where(real, errors, 0).sum(1) / real.sum(1).clamp(min=1)
         if step.logs:
             counted, tokens = step.valid[found.rows], real & step.valid[:, None]
-            step.record("accuracy", share(guesses.argmax(1) == targets, counted))
-            step.record("corrupted", share(replaced, tokens))
-            step.record("found", share(scores > 0, tokens & replaced))
-            step.record("false_alarms", share(scores > 0, tokens & ~replaced))
+            step.record("accuracy", guesses.argmax(1) == targets, counted)
+            step.record("corrupted", replaced, tokens)
+            step.record("found", scores > 0, tokens & replaced)
+            step.record("false_alarms", scores > 0, tokens & ~replaced)
         return found.means(F.cross_entropy(guesses, targets, reduction="none")) + self.weight * detection, logits
 
 

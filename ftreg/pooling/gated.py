@@ -42,7 +42,7 @@ class SqueezeExcitation(nn.Module):
         count = mask.sum(1) * pooled.shape[-1]
         z = torch.stack([(state * real).sum((1, 2)) / count for state in states], 1)
         s = self.up(self.down(z).relu()).sigmoid()
-        self.weights = s.detach().mean(0)
+        self.weights = s.detach()
         gated = s.unsqueeze(-1) * pooled
         out: Tensor = gated[:, -1] if self.last_only else gated.sum(1)
         return out
@@ -80,7 +80,7 @@ class HIRE(nn.Module):
         lengths = mask.sum(1).cpu()
         scores = [self.score(self._read(state, lengths)) for state in states]
         a = torch.cat(scores, 1).softmax(1)
-        self.weights = a.detach().mean(0)
+        self.weights = a.detach()
         R, A = pooled[:, -1], (a.unsqueeze(-1) * pooled).sum(1)
         fused = self.fuse(torch.cat([R, A, R + A, R * A], -1))
         g = self.gate(torch.cat([R, fused], -1)).sigmoid()

@@ -79,7 +79,7 @@ class LayerAttention(nn.Module):
     ) -> Float[Tensor, "batch hidden"]:
         """Of the layers' vectors."""
         weights = (pooled @ self.q).softmax(1)
-        self.weights = weights.detach().mean(0)
+        self.weights = weights.detach()
         return (weights.unsqueeze(-1) * pooled).sum(1) @ self.W
 
 

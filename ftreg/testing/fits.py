@@ -135,3 +135,18 @@ def every_step(folder: Path) -> pl.Callback:
     return ModelCheckpoint(
         dirpath=folder, filename="{step}", every_n_train_steps=1, save_top_k=-1, save_on_train_epoch_end=False
     )
+
+
+class Logged(pl.Callback):
+    """Keeps what each optimizer step has logged, by step and name."""
+
+    def __init__(self) -> None:
+        self.values: State = {}
+        self._step = 0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        every = int(trainer.log_every_n_steps)  # type: ignore[attr-defined]
+        if trainer.global_step != self._step and trainer.global_step % every == 0:
+            found = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("train/")}
+            self.values |= {f"logged/{trainer.global_step}/{name}": value.clone() for name, value in found.items()}
+        self._step = trainer.global_step

@@ -20,14 +20,17 @@ from ftreg.regularizer import Regularizer
 from ftreg.testing.cases import Case, Method
 from ftreg.testing.contracts import require
 from ftreg.testing.encoders import STEADY, checkpoint
-from ftreg.testing.fits import EVALUATED, RandomRows, difference, every_step, fit, state
+from ftreg.testing.fits import EVALUATED, Logged, RandomRows, difference, every_step, fit, state
 
 RANKS = 2
 SHARDINGS = ("1x2", "2x1", "2x2")
 """Ranks × accumulated micro-batches, each held against `1x1`."""
 TOLERANCE = 1e-9
-SHORT: dict[str, Any] = {"rows": 21, "max_steps": 4}
-"""Three batches an epoch, the last of them of five rows; the last step is in the second epoch."""
+SHORT: dict[str, Any] = {"rows": 19, "max_steps": 4}
+"""Three batches an epoch, the last of them of three rows: of four cells, one has none. The last step is in the second
+epoch."""
+SMALL = 3
+"""The optimizer step, from 1, of the small batch; it is logged."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def run(runs: Mapping[str, Run], folder: Path) -> None:
 def shards(folder: Path, name: str) -> None:
     """Accumulation, two ranks, and both end as one process with the whole batch does: 1e-9 in float64.
 
-    Weights, optimizer, the methods' own state and the predictions.
+    Weights, optimizer, the methods' own state, the predictions; the loss, its terms and all diagnostics, on every rank.
     """
     whole = _load(folder / f"{name}-1x1-0.pt")
     for sharding in SHARDINGS:
@@ -117,17 +120,19 @@ def _rank(rank: int, runs: Mapping[str, Run], folder: Path) -> None:
 def _work(runs: Mapping[str, Run], folder: Path, world: int, rank: int) -> None:
     for name, one in runs.items():
         for accumulate in (1, 2):
+            logged = Logged()
             model = fit(
                 str(folder / "steady"),
-                one.build(),
+                [*one.build(), logged],
                 options=one.options,
                 data=one.data,
                 accumulate_grad_batches=accumulate,
+                log_every_n_steps=SMALL,
                 **SHORT,
                 **_strategy(world),
             )
             found = state(model) | {f"predictions/{key}": t for key, t in vars(model.predictions["dev"]).items()}
-            torch.save(found, folder / f"{name}-{world}x{accumulate}-{rank}.pt")
+            torch.save(found | logged.values, folder / f"{name}-{world}x{accumulate}-{rank}.pt")
         if one.resumed:
             gaps = _resume(one, folder / f"{name}-steps-{world}", str(folder / "noisy"), world)
             torch.save(gaps, folder / f"{name}-resumed-{world}-{rank}.pt")

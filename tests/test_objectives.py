@@ -137,6 +137,19 @@ def test_a_fresh_head_says_so_and_all_that_trains_is_reached(tmp_path: Path, arc
     assert heads
 
 
+@pytest.mark.parametrize("architecture", ["bert", "fnet", "data2vec-text"])
+def test_nothing_of_a_fresh_head_is_left_undrawn(tmp_path: Path, architecture: str):
+    """What memory holds is made NaN, where nothing is written into it."""
+    path = checkpoint(tmp_path, architecture)
+    torch.use_deterministic_algorithms(True)
+    try:
+        encoder = Encoder(path, ("a", "b"))
+        MaskedLM().attach(encoder)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(p.isfinite().all() for p in encoder.parameters())
+
+
 @pytest.mark.parametrize("method", OBJECTIVES)
 def test_the_tie_holds(folder: str, method: type):
     encoder = fit(folder, [method()], max_steps=2).encoder

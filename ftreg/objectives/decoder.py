@@ -73,6 +73,10 @@ def decoder(encoder: Encoder, name: str) -> Decoder:
             else:
                 loaded = drawn(AutoModelForMaskedLM, config)
     model = loaded.model
+    for key, parameter in model.named_parameters():
+        # transformers leaves the one of some architectures (FNet, data2vec) undrawn: whatever the memory held.
+        if key in loaded.fresh and key.endswith("bias"):
+            nn.init.zeros_(parameter)
     # The one that a checkpoint holds is loaded later, over this one.
     if encoder.pristine and any(not key.startswith(f"{model.base_model_prefix}.") for key in loaded.fresh):
         rank_zero_warn(

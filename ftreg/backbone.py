@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from ftreg.errors import UsageError
+from ftreg.files import ordinary
 from ftreg.hub import snapshot
 
 TINY = str(Path(__file__).parent / "backbones" / "tiny")
@@ -48,12 +49,15 @@ def resolve(name: str) -> Backbone:
         return Backbone(TINY, pretrained=False, name=name)
     folder = Path(name).expanduser()
     if folder.is_dir():
+        for file in folder.iterdir():
+            if not file.is_dir():
+                ordinary(file, most=None, where=f"backbone {name}: ")
         if not (folder / "config.json").is_file():
             raise UsageError(
                 f"backbone {name}: no config.json in that folder; save an encoder there with save_pretrained"
             )
         return Backbone(str(folder), name=name)
-    if folder.is_file():
+    if ordinary(folder, most=None, where="backbone ").is_file():
         raise UsageError(f"backbone {name}: that is a file; give the folder that a model was saved in")
     if name.startswith((".", "/", "~")):
         raise UsageError(f"backbone {name}: no such folder; give demo, tiny, a folder or a Hub id")

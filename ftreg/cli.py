@@ -11,6 +11,7 @@ from lightning_fabric.plugins import CheckpointIO
 
 from ftreg import loggers, resume, run, stages, table
 from ftreg.bench.grid import Seed
+from ftreg.bench.state import resumable
 from ftreg.checkpoints import Whole, load
 from ftreg.compatibility import SPLITTING, check
 from ftreg.complaints import reading, running
@@ -203,9 +204,9 @@ class Cli(Parsed):
 def train(stage: Plan, folder: Path) -> None:
     """Run a stage, or go on with it, in its folder."""
     arguments = [*stage.arguments, f"--trainer.default_root_dir={folder}"]
-    last = folder / "checkpoints" / "last.ckpt"
+    checkpoint = resumable(folder)
     try:
-        build([*arguments, f"--ckpt_path={last}"] if last.is_file() else arguments, Cli)
+        build([*arguments, f"--ckpt_path={checkpoint}"] if checkpoint else arguments, Cli)
     except (UsageError, DataError, OSError) as error:
         raise UsageError(f"stage one, in {folder}: {error}") from error
     finally:

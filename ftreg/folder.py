@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ftreg import history, yaml_text
-from ftreg.bench.state import REPLACED
+from ftreg.bench.state import REPLACED, resumable
 from ftreg.config import FOLDERS
 from ftreg.errors import UsageError
 from ftreg.launch import first, launch
@@ -77,8 +77,8 @@ class Folder:
                     f"{self.root} holds a finished run of {spent} steps; to go on from step {self.step}, {REMEDY}"
                 )
         elif what != BEGUN or changed:  # of a run that is begun there is nothing to lose: the same one begins again
-            last = self.root / "checkpoints" / "last.ckpt"
-            on = "to go on with it, give --ckpt_path last; or " if what == CUT_OFF and last.is_file() else ""
+            last = resumable(self.root)
+            on = f"to go on with it, give --ckpt_path {last.stem}; or " if what == CUT_OFF and last else ""
             other = f" ({changed})" if changed else ""
             raise UsageError(f"{self.root} holds {what}{other}, and a folder holds one run; {on}{REMEDY}")
 

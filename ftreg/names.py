@@ -14,6 +14,7 @@ from typing import Any
 
 from ftreg import yaml_text
 from ftreg.errors import UsageError
+from ftreg.files import ordinary
 from glue_tasks.shown import shown
 
 CALLBACKS = "trainer.callbacks"
@@ -93,6 +94,7 @@ class Names:
             if key in ("h", "help"):
                 continue
             plain = _plain(value or "", key)
+            _refuse_special(key, plain, "")
             if key in ("config", "c"):
                 self._file(Path(value or ""))
             elif key == CALLBACKS:
@@ -116,6 +118,7 @@ class Names:
                 self._callbacks(value, f"{path}: ")
                 continue
             self._option(key, f"{path}: ")
+            _refuse_special(key, value, f"{path}: ")
             if any(option.startswith(f"{key}.") for option in self.options):
                 if not isinstance(value, Mapping):
                     raise UsageError(f"{path}: {key}: found {shown(value)}; write its options below it, indented")
@@ -180,6 +183,12 @@ class Names:
         parameters = inspect.signature(self._last).parameters
         if name not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             raise UsageError(where + unknown(f"{self._last.__name__} has no option", name, list(parameters)))
+
+
+def _refuse_special(key: str, value: Any, where: str) -> None:
+    """jsonargparse reads a file that a group or a class is named by: no pipe or device, which may have no end."""
+    if isinstance(value, str) and "\0" not in value and not Path(value).is_dir():
+        ordinary(Path(value), most=None, where=f"{where}{key}: ")
 
 
 def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:

@@ -12,6 +12,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 from glue_tasks.documents import TASKS, columns
 from glue_tasks.errors import DataError
+from glue_tasks.files import ordinary
 from glue_tasks.labels import UNLABELLED, encode, whole
 from glue_tasks.rows import SUFFIXES, Table, read
 from glue_tasks.shown import listed, nearest, shown
@@ -157,11 +158,11 @@ def _find(split: str, path: str | None) -> Path:
         file = Path(path.replace("{split}", split)).expanduser()
         if file.suffix not in SUFFIXES:
             raise DataError(f"data.path={path}: a pattern must end in {', '.join(SUFFIXES)}")
-        if not file.is_file():
+        if not ordinary(file).is_file():
             raise DataError(f"{file}: no such file ({_inside(file.parent)}); check data.path and the task's splits")
         return file
     folder = Path(path).expanduser()
-    found = [file for suffix in SUFFIXES if (file := folder / f"{split}{suffix}").is_file()]
+    found = [file for suffix in SUFFIXES if ordinary(file := folder / f"{split}{suffix}").is_file()]
     if not found:
         raise DataError(
             f"{folder}: no {split}.tsv, {split}.csv or {split}.jsonl ({_inside(folder)}); "

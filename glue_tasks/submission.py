@@ -10,6 +10,7 @@ from pathlib import Path
 
 from glue_tasks.atomic import together
 from glue_tasks.errors import DataError
+from glue_tasks.files import ordinary
 from glue_tasks.tasks import GLUE, Task
 
 PLACEHOLDER = "placeholder"
@@ -73,7 +74,7 @@ def write_submission(predictions: Mapping[str, Sequence[float]], folder: Path) -
 def validate_submission(file: Path) -> None:
     """Check a zip as the server would; `DataError` at the first thing it would refuse."""
     slots = {slot.file: slot for slot in _slots().values()}
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(ordinary(file)) as archive:
         if set(archive.namelist()) != set(slots) or len(archive.namelist()) != len(slots):
             raise DataError(f"{file}: holds {', '.join(archive.namelist())}; expected exactly {', '.join(slots)}")
         for name, slot in slots.items():

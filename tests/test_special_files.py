@@ -8,15 +8,22 @@ from pathlib import Path
 import pytest
 
 from ftreg import stages
+from ftreg.backbone import resolve
 from ftreg.bench import grid
+from ftreg.checkpoints import load as checkpoint
 from ftreg.errors import UsageError
 from ftreg.files import TEXT
+from ftreg.history import read as history
 from ftreg.names import Names
+from ftreg.records import load as records
 from ftreg.report.reading import read as read_runs
 from ftreg.used import read as read_used
 from glue_tasks import documents
 from glue_tasks.errors import DataError
 from glue_tasks.rows import read as read_rows
+from glue_tasks.sources import load
+from glue_tasks.submission import validate_submission
+from glue_tasks.tasks import Task
 
 
 def pipe(path: Path) -> None:
@@ -43,13 +50,23 @@ def loop(path: Path) -> None:
 
 KINDS = {pipe: "a pipe", device: "a device", sock: "a socket", loop: "a symbolic link that leads back to itself"}
 
+OWN = Task("own", ("text",), ("no", "yes"))
 READERS: dict[str, Callable[[Path], object]] = {
     "own.csv": lambda path: read_rows(path, ("text",), "label"),
     "own.tsv": lambda path: read_rows(path, ("text",), "label"),
     "own.jsonl": lambda path: read_rows(path, ("text",), "label"),
     "own.txt": lambda path: documents.read(str(path)),
     "config.yaml": lambda path: Names([], {}, []).check(["--config", str(path)]),
+    "whole group.yaml": lambda path: Names(["data", "data.task"], {}, []).check([f"--data={path}"]),
+    "option.yaml": lambda path: Names(["data.task"], {}, []).check(["--data.task", str(path)]),
+    "{split}.csv": lambda path: load(OWN, "train", "files", str(path)),
     "grid.yaml": grid.read,
+    "weights.bin": lambda path: resolve(str(path.parent)),
+    "folder": lambda path: resolve(str(path)),
+    "some.ckpt": lambda path: checkpoint(str(path), "ckpt_path"),
+    "result.json": records,
+    "metrics.csv": history,
+    "submission.zip": validate_submission,
     "stage.yaml": lambda path: stages.arguments({"stages": [str(path)]}, {"trainer": {}, "model": {"backbone": "x"}}),
     "cited.yaml": read_used,
     "scores.csv": lambda path: read_runs([path]),
@@ -59,15 +76,15 @@ READERS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
 def test_no_ordinary_file_is_refused_unread(tmp_path: Path, name: str, make: Callable[[Path], None]) -> None:
-    path = tmp_path / name
+    path = tmp_path / name.replace("{split}", "train")
     make(path)
     with pytest.raises((UsageError, DataError)) as error:
-        READERS[name](path)
+        READERS[name](tmp_path / name)
     assert "\n" not in str(error.value)
     assert f"{path}: {KINDS[make]}; give an ordinary file" in str(error.value)
 
 
-@pytest.mark.parametrize("name", [name for name in READERS if name.endswith("yaml")])
+@pytest.mark.parametrize("name", ["config.yaml", "grid.yaml", "stage.yaml", "cited.yaml"])
 def test_a_file_that_is_much_too_long_is_refused_unread(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.touch()

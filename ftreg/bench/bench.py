@@ -10,15 +10,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ftreg import yaml_text
 from ftreg.bench import cells as of
 from ftreg.bench import decisions, local, slurm
 from ftreg.bench.cells import Cell
 from ftreg.bench.grid import PLAIN, Grid
 from ftreg.bench.plans import Checked, check, difference
 from ftreg.bench.progress import Progress, estimate, spoken
-from ftreg.bench.state import LAST, State, Status, diverged, store
+from ftreg.bench.state import State, Status, diverged, resumable, store
 from ftreg.bench.state import read as read_state
 from ftreg.errors import UsageError
 from ftreg.names import unknown
@@ -140,7 +139,7 @@ class Bench:
                 self.jobs[cell.name] = local.Job(cell, plan.identity(), plan.stage_folder)
             own = self.jobs[cell.name].identity
             result = load(folder / "result.json")
-            if result or ((folder / LAST).is_file() and not (folder / "error.json").is_file()):
+            if result or (resumable(folder) and not (folder / "error.json").is_file()):
                 held = (result or load(folder / "cell.json")).get("identity", own)
                 if held != own:
                     raise UsageError(_another(cell, folder, plan, "a finished run" if result else "a cut-off run"))
@@ -240,7 +239,7 @@ class Bench:
 def _another(cell: Cell, folder: Path, plan: Checked, what: str) -> str:
     """The complaint about a folder with another configuration's run."""
     config = folder / "config.yaml"
-    before = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    before = yaml_text.read(config, "take it away") if config.exists() else {}
     found = difference(before, plan.resolved) if before else ""
     found = found or "the same options, but other data, another backbone or stage, or an earlier version"
     return (

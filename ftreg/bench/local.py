@@ -16,7 +16,7 @@ from typing import Any
 
 from ftreg import stages
 from ftreg.bench.cells import Cell
-from ftreg.bench.state import LAST, Lock, State, Status, read, store
+from ftreg.bench.state import Lock, State, Status, read, resumable, store
 from ftreg.errors import STOPPED
 from ftreg.folder import clear
 from ftreg.launch import LAUNCH
@@ -173,8 +173,8 @@ def _start(job: Job, runs: Path, place: Environment, again: bool) -> _Run | Stat
     if not own:
         clear(folder)  # of a failed run with other options
     command = [*FIT, *job.cell.arguments, f"--trainer.default_root_dir={folder}"]
-    if (folder / LAST).is_file():
-        command.append(f"--ckpt_path={folder / LAST}")
+    if checkpoint := resumable(folder):
+        command.append(f"--ckpt_path={checkpoint}")
     stop = signal.SIGTERM
     if int(os.environ.get("SLURM_NTASKS", 1)) > 1:
         # srun kills its tasks when it is told to terminate; this one it hands on.

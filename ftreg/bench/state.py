@@ -15,7 +15,6 @@ from ftreg import locks
 from ftreg.atomic import write_atomically
 from ftreg.records import load
 
-LAST = Path("checkpoints", "last.ckpt")
 REPLACED = ".replaced-"
 """Before a number, in the name of a run's folder that `ftreg fit --overwrite` has moved aside."""
 
@@ -62,7 +61,13 @@ def read(folder: Path, held: bool = False) -> State:
     error = load(folder / "error.json")
     if error:
         return State(Status.FAILED, error["line"])
-    return State(Status.CUT_OFF if (folder / LAST).is_file() else Status.WAITING)
+    return State(Status.CUT_OFF if resumable(folder) else Status.WAITING)
+
+
+def resumable(folder: Path) -> Path | None:
+    """The checkpoint that a run goes on from: its last, or its best where a kill came between the first two."""
+    places = (folder / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
+    return next((place for place in places if place.is_file()), None)
 
 
 def diverged(error: Mapping[str, Any]) -> bool:

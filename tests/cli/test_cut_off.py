@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ftreg import run
+from ftreg.bench.state import resumable
 from ftreg.history import History
 from glue_tasks import atomic
 from tests.cli.runs import MIXOUT, fit, metrics, result, same, weights
@@ -40,8 +41,8 @@ def torn(self: History, line: bytes, append: Callable[..., None] = History._appe
 
 
 CUTS: list[tuple[object, str, Callable[..., Any]]] = [
+    (torch, "save", at(torch.save, 1, half=True)),  # step 1: there is a best checkpoint and no last one
     (History, "_append", torn),  # the evaluation after step 2
-    (torch, "save", at(torch.save, 0, half=True)),  # step 2
     (History, "add", at(History.add, 2)),  # step 3, before it
     (run, "write_atomically", at(run.write_atomically, 0)),  # after all steps and rows: the result
 ]
@@ -60,7 +61,7 @@ def test_rows_and_weights_are_those_of_a_run_that_was_not_cut_off(
             with pytest.raises(Killed):
                 fit(root, *options, *again)
         assert not (root / "result.json").exists()
-        again = [f"--ckpt_path={root / 'checkpoints' / 'last.ckpt'}"]
+        again = [f"--ckpt_path={resumable(root)}"]
     fit(root, *options, *again)
     assert metrics(root) == metrics(tmp_path / "whole")
     assert same(weights(root), weights(tmp_path / "whole"))

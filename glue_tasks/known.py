@@ -25,6 +25,8 @@ def find(name: str) -> Task:
     known = {**GLUE, **TASKS}
     if name in known:
         return known[name]
+    if name.endswith((".yaml", ".yml")):
+        raise DataError(f"task {shown(name)}: the name of a file; give it by --config {name[-60:]}, and no data.task")
     near = nearest(re.sub(r"[^a-z0-9]", "", name.lower()), known)
     raise DataError(
         f"unknown task {shown(name)}; {near}GLUE has {', '.join(GLUE)}; "

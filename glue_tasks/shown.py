@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 
 LONGEST = 60
 """Characters of a value that is quoted."""
-MOST = 12
-"""Names in a list that is quoted."""
+MOST = 160
+"""Characters of a list of names that is quoted."""
 
 
 def shown(value: object, longest: int = LONGEST) -> str:
@@ -32,8 +32,9 @@ def _repr(value: object) -> str:
 def listed(names: Iterable[object], last: str = ", ") -> str:
     """`a, b, c`, the last behind another word if one is given; each name and the list cut where they are long."""
     texts = [text if len(text) <= 40 else f"{text[:37]}..." for text in map(str, names)]
-    if len(texts) > MOST:
-        return f"{', '.join(texts[:MOST])}, ... ({len(texts)} in all)"
+    if len(", ".join(texts)) > MOST:
+        fit = next(n for n in range(len(texts), 0, -1) if len(", ".join(texts[:n])) <= MOST)
+        return f"{', '.join(texts[:fit])}, ... ({len(texts)} in all)"
     return f"{', '.join(texts[:-1])}{last}{texts[-1]}" if len(texts) > 1 else "".join(texts)
 
 

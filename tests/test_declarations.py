@@ -138,6 +138,10 @@ def test_of_a_file_names_the_file(tmp_path: Path, text: str, message: str) -> No
         (["--data.also=[{task: rtee}]"], "data.also: unknown task 'rtee'; did you mean 'rte'?"),
         (["--data.also=[{tsk: rte}]"], "write each task as {task: NAME}"),
         (["--data.also=[{task: rte, subset: 3}]"], "data.also: no option 'subset'; did you mean 'train_subset'?"),
+        (
+            ["--data.also=[{task: mine.yaml}]"],
+            "'mine.yaml': the name of a file; give it by --config mine.yaml, and no d",
+        ),
         (["--data.also=[rte]"], "data.also: found 'rte'; write each task as {task: NAME}, with its options"),
     ],
 )

@@ -168,6 +168,11 @@ def test_one_line(read: Read, name: str, content: str | bytes, message: str) -> 
     assert message in refusal(read, name, content)
 
 
+def test_a_wide_header_stays_short(read: Read) -> None:
+    header = ",".join(f"a column with a long name, number {number}".replace(", ", " ") for number in range(300))
+    assert "(300 in all)); the task has 'text', 'label'" in refusal(read, "train.csv", f"{header}\n{',' * 299}x\n")
+
+
 @pytest.mark.parametrize("score", ["nan", "inf", "1e400", "1e39", "1_0", "five", ""])
 def test_a_target_is_a_number(read: Read, score: str) -> None:
     assert f"train.csv:2: score {score!r}; task 'scored' expects a finite" in refusal(

@@ -12,7 +12,7 @@ from glue_tasks import hub
 from glue_tasks.errors import DataError
 from glue_tasks.known import find
 from glue_tasks.sources import Source, fingerprint, load
-from glue_tasks.tasks import GLUE, Task
+from glue_tasks.tasks import GLUE, Hub, Task
 
 OWN = Task("own", ("text",), ("no", "yes"))
 
@@ -226,6 +226,19 @@ def test_hub_labels_without_names_and_withheld_ones(monkeypatch: pytest.MonkeyPa
     assert "no column 'sentence2'; did you mean 'sentence1'? it has sentence1, label" in line(
         find("rte"), "dev", "hub", None
     )
+
+
+@pytest.mark.parametrize(("texts", "found"), [(["a", None], "row 1: 'text' is null"), ([1, 2], "row 0: 'text' is 1")])
+def test_hub_texts_are_text(monkeypatch: pytest.MonkeyPatch, texts: list[Any], found: str) -> None:
+    on_hub(monkeypatch, Dataset.from_dict({"text": texts, "label": [0, 1]}))
+    task = Task("own", ("text",), ("no", "yes"), hub=Hub("user/data"))
+    assert f"user/data/train, {found}; expected text" in line(task, "train", "hub", None)
+
+
+def test_hub_integers_without_a_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_hub(monkeypatch, Dataset.from_dict({"text": ["a", "b"], "label": [1, 2]}))
+    task = Task("own", ("text",), ("no", "yes", "maybe"), hub=Hub("user/data"))
+    assert "user/data/train, row 0: labels are 1, 2 and never 0" in line(task, "train", "hub", None)
 
 
 def test_hub_out_of_reach_is_one_line_and_no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:

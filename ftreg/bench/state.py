@@ -80,7 +80,9 @@ def score(result: dict[str, Any]) -> str:
     reported = result["reported"]
     if reported is None:
         return ""
-    value = "undefined" if reported["value"] is None else f"{100 * reported['value']:.1f}"
+    error = reported["metric"] in result.get("less_is_better", ())
+    found = reported["value"]
+    value = "undefined" if found is None else f"{found:.4g}" if error else f"{100 * found:.1f}"
     return f"{reported['split']} {reported['metric']} {value}{' (failed run)' if result['failed'] else ''}"
 
 

@@ -11,6 +11,7 @@ import pytest
 from ftreg.bench.cells import Cell
 from ftreg.bench.decisions import tuned
 from ftreg.bench.grid import Seed
+from ftreg.bench.state import score
 from ftreg.errors import UsageError
 from ftreg.report.analysis import analyse
 from ftreg.report.found import Choice
@@ -65,8 +66,10 @@ def test_tuning_takes_the_lower_error(tmp_path: Path, less: list[str], best: int
         cell.folder(tmp_path).mkdir(parents=True)
         result = {
             "scores": {"selection": {"best": {"mse": value}}},
-            "reported": {"metric": "mse"},
+            "reported": {"split": "dev", "checkpoint": "best", "metric": "mse", "value": 0.0},
             "less_is_better": less,
+            "failed": False,
+            "cost": {"steps": 1, "seconds": 1.0},
         }
         (cell.folder(tmp_path) / "result.json").write_text(json.dumps(result))
     grid: Any = SimpleNamespace(tune=SimpleNamespace(settings={"plain": [[], [], []]}))
@@ -85,6 +88,12 @@ def test_a_failed_run_is_no_better_than_the_majority() -> None:
         False,
         True,
     ]
+
+
+@pytest.mark.parametrize(("less", "text"), [(["mse"], "dev mse 0.4321"), ([], "dev mse 43.2")])
+def test_a_bench_shows_an_error_on_its_own_scale(less: list[str], text: str) -> None:
+    reported = {"split": "dev", "metric": "mse", "value": 0.43214}
+    assert score({"reported": reported, "failed": False, "less_is_better": less}) == text
 
 
 def test_metrics_over_items() -> None:

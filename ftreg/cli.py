@@ -32,6 +32,7 @@ from ftreg.methods.two_stage import TwoStage
 from ftreg.names import listed
 from ftreg.plan import Parsed, Plan, build, refuse_overlap
 from ftreg.quiet import quiet
+from ftreg.sharding import Sharding
 from ftreg.structure import check_fits, check_labels
 from glue_tasks.errors import DataError
 
@@ -126,10 +127,13 @@ class Cli(Parsed):
             elif trainer.check_val_every_n_epoch is None and isinstance(trainer.val_check_interval, float):
                 kwargs["check_val_every_n_epoch"] = 1
             self.cost = Cost()
+            saved = load(self._earlier[0], "ckpt_path") if self._earlier else {}
+            self.sharding = Sharding(self.datamodule.batch_size, saved)
             callbacks += [
                 self.cost,
                 Diagnostics(),
                 Continuity(),
+                self.sharding,
                 resume.Provenance(self.datamodule.task.name, self._plain(), self.identity),
             ]
             callbacks.append(Console(self.datamodule, self.model.backbone))
@@ -172,6 +176,7 @@ class Cli(Parsed):
                 checkpoint = load(self._earlier[0], "ckpt_path")
                 check_labels(checkpoint, self.model.labels)
                 check_fits(self._earlier[0], checkpoint, self.model)
+                self.sharding.check(self._earlier[0], self.trainer, self.model, self.words["reshard"])
         if self.folder is not None and (said := self.folder.open()):
             say(said)
 
@@ -188,6 +193,7 @@ class Cli(Parsed):
             self._plain(),
             self.identity(),
             self.start,
+            self.sharding.history(self.trainer, self.model),
         )
         recorded()
         say(f"\n{table.render(result, self.datamodule.task.title, self.trainer.default_root_dir)}")

@@ -60,7 +60,10 @@ def check_options(options: Any) -> None:
 
 UNTRAINED = "evaluate the backbone with a head that nobody has trained, in place of a checkpoint"
 WORDS: dict[str, dict[str, str]] = {
-    "fit": {"overwrite": "begin anew in a folder that has a run, which is moved aside"},
+    "fit": {
+        "overwrite": "begin anew in a folder that has a run, which is moved aside",
+        "reshard": "go on with a run on other devices or another accumulation, where dropout draws other masks",
+    },
     **{name: {"untrained": UNTRAINED} for name in ("validate", "test", "predict")},
 }
 """By subcommand, what is said on the command line alone, and what it does."""

@@ -78,6 +78,18 @@ class Result(Fitted, Outcome):
     source: NotRequired[str]
     backbone: NotRequired[str]
     versions: NotRequired[dict[str, str]]
+    sharding: NotRequired[list["Share"]]
+
+
+class Share(TypedDict):
+    """How a run's batches were shared out, from a step on."""
+
+    ranks: int
+    accumulation: int
+    since: NotRequired[int]
+    rows: NotRequired[int]
+    device: NotRequired[str]
+    dropout: NotRequired[bool]
 
 
 class Stage(Fitted):

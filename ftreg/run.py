@@ -6,7 +6,7 @@ RUN/config.yaml  metrics.csv  checkpoints/{best,last}.ckpt  predictions/<split>[
 import json
 import math
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ def record(
     config: Mapping[str, Any],
     identity: str,
     start: Mapping[str, Any] | None = None,
+    sharding: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Evaluate the last and the best weights of a finished fit on the final splits, and write them down.
 
@@ -52,6 +53,7 @@ def record(
         best: path of the best checkpoint; empty if the fit was never evaluated, and the last is the only one.
         config: the resolved configuration.
         start: of the stage that the run starts from, what the record says of it.
+        sharding: how the batches were shared out, one after the other.
 
     Returns:
         what `result.json` holds.
@@ -91,6 +93,7 @@ def record(
         "failed": reported is not None
         and failed(scores[split]["last"][metric], majority[split][metric], metric in less),
         "cost": spent,
+        "sharding": list(sharding),
         "start": start,
         "versions": versions(),
     }

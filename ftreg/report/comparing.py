@@ -12,6 +12,7 @@ from ftreg.report.paired import holm, needed_pairs, sign_flip, warnings, wilcoxo
 from ftreg.report.power import pairs_needed
 from ftreg.report.predicted import over_items
 from ftreg.report.reading import by_seed
+from ftreg.report.shares import differing
 from ftreg.report.statistics import Interval, levene, summary
 from ftreg.report.verdict import counted, sentence, significant
 
@@ -146,6 +147,9 @@ def _warnings(made: Comparison, method: Arm, baseline: Arm, m: int, others: int,
         values = {str(run.record[what]) for pair in pairs for run in pair if what in run.record}
         if len(values) > 1:
             yield f"The runs differ in {what}: {', '.join(sorted(values))}."
+    shared = differing([run.record for pair in pairs for run in pair])
+    if shared:
+        yield f"The runs share their batches out differently, and dropout's masks depend on that: {'; '.join(shared)}."
     if len({run.checkpoint for pair in pairs for run in pair}) > 1:
         yield "The runs do not report the same checkpoint: give --checkpoint."
     machines = {str(run.record.get("versions", {}).get("gpu")) for pair in pairs for run in pair if run.record}

@@ -16,7 +16,9 @@ from ftreg.identity import identity
 from ftreg.plan import Plan, build
 from tests.cli.runs import BASE, MIXOUT, ROOT, RTE, SHORT, TINY, fit, metrics, result, same, weights
 
-KEYS = "schema identity status task source backbone protocol methods seeds scores reported majority failed cost"
+KEYS = (
+    "schema identity status task source backbone protocol methods seeds scores reported majority less_is_better failed"
+)
 
 
 def test_folder(finished: Path) -> None:
@@ -29,7 +31,7 @@ def test_folder(finished: Path) -> None:
 
 def test_result(finished: Path) -> None:
     found = result(finished)
-    assert list(found) == [*KEYS.split(), "start", "versions"]
+    assert list(found) == [*KEYS.split(), "cost", "sharding", "start", "versions"]
     assert found["status"] == "complete"
     assert (found["task"], found["source"], found["backbone"]) == ("rte", "tsv", "tiny")
     assert found["seeds"] == {"init": 0, "order": 0, "split": 0}
@@ -41,6 +43,8 @@ def test_result(finished: Path) -> None:
     reported = found["reported"]
     assert (reported["split"], reported["checkpoint"], reported["metric"]) == ("dev", "best", "accuracy")
     assert reported["value"] == found["scores"]["dev"]["best"]["accuracy"]
+    share = {"since": 0, "ranks": 1, "accumulation": 1, "rows": 16, "device": "cpu", "dropout": True}
+    assert found["sharding"] == [share]
     assert list(found["cost"]) == ["steps", "seconds", "tokens", "peak_memory_bytes"]
     assert found["cost"]["steps"] == 5
     assert 5 * 16 * 10 < found["cost"]["tokens"] < 5 * 16 * 64

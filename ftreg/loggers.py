@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.loggers import WandbLogger as LightningWandbLogger
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -14,6 +15,9 @@ from ftreg.config import say
 from ftreg.history import History
 from ftreg.records import load
 
+LIGHTNINGS = ("pytorch_lightning.loggers.WandbLogger", "pytorch_lightning.loggers.wandb.WandbLogger")
+ROWS = "ftreg_wandb_rows"
+"""In a checkpoint: how many rows W&B has been sent."""
 DUE = "ftreg_due_row"
 """In a checkpoint from within a step: what that step will log once the checkpoint is written."""
 
@@ -59,6 +63,28 @@ class CSVLogger(Logger):
         self.history.sync()
 
 
+class WandbLogger(LightningWandbLogger):
+    """W&B's rows, numbered as in a run that was never cut off.
+
+    What a resumed run logs again has the number, and the values, that W&B may have already: online it is not sent a
+    second time, and offline the rows of the two files are one row where they are uploaded.
+    """
+
+    rows: int | None = None
+    """How many the run has logged; None in one that begins."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log a row, unless W&B has it."""
+        there = self.experiment.step
+        self.rows = there if self.rows is None else self.rows
+        if self.rows > there:
+            self.experiment.log({}, step=self.rows)
+        if self.rows >= there:
+            super().log_metrics(metrics, step)
+        self.rows += 1
+
+
 class Continuity(pl.Callback):
     """Has a run that is gone on with log each step once, wherever it was cut off.
 
@@ -74,12 +100,17 @@ class Continuity(pl.Callback):
         if progress.completed < progress.processed and connector.should_update_logs:
             row = {name: float(value) for name, value in connector.metrics["log"].items()}
             checkpoint[DUE] = {**row, "epoch": trainer.current_epoch}
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and logger.rows is not None:
+                checkpoint[ROWS] = logger.rows + (DUE in checkpoint)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         if trainer.state.fn == "fit" and trainer.is_global_zero:
             for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.rows = checkpoint.get(ROWS)
                 history = getattr(logger, "history", None)
                 if isinstance(history, History):
                     lost = history.forget(int(checkpoint["global_step"]), checkpoint.get(DUE))
@@ -108,6 +139,8 @@ def set_up(loggers: Iterable[MutableMapping[str, Any]], root: str, group: str, n
         options = logger["init_args"]
         options["save_dir"] = root
         if logger["class_path"].endswith("WandbLogger"):
+            if logger["class_path"] in LIGHTNINGS:
+                logger["class_path"] = "ftreg.loggers.WandbLogger"
             _describe(root, group, name, resumed)
             if options.get("offline"):
                 # jsonargparse fills in wandb's own `mode`, and Lightning lets even None override `offline`.

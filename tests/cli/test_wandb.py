@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 
 from ftreg.bench.command import main as bench
+from ftreg.evaluations import Last
 from tests.cli.offline import config, described, history, offline
-from tests.cli.runs import BASE, MIXOUT, ROOT, SHORT, fit, result
+from tests.cli.runs import BASE, MIXOUT, ROOT, SHORT, fit, metrics, result
 
 
 def test_offline_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,6 +47,34 @@ def test_gone_on_with_it_is_the_same_run(tmp_path: Path) -> None:
     fit(tmp_path, *BASE, "--overwrite")
     (other,) = offline(tmp_path)
     assert described(other).run_id not in known
+
+
+def test_what_is_logged_again_has_its_number_and_its_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off after the third step was logged, and before its checkpoint."""
+
+    def cut(self: Last, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == 3:
+            raise ZeroDivisionError
+        save(self, trainer, *_)
+
+    save = Last.on_validation_end
+    options = [*BASE, "--trainer.log_every_n_steps=1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Last, "on_validation_end", cut)
+        with pytest.raises(ZeroDivisionError):
+            fit(tmp_path, *options)
+    found: dict[int, list[dict[str, Any]]] = {}
+    fit(tmp_path, *options, f"--ckpt_path={tmp_path / 'checkpoints' / 'last.ckpt'}")
+    for run in offline(tmp_path):
+        for row in history(run):
+            found.setdefault(row["_step"], []).append(
+                {k: v for k, v in row.items() if k not in ("_timestamp", "_runtime")}
+            )
+    assert max(map(len, found.values())) == 2
+    assert all(row == rows[0] for rows in found.values() for row in rows)
+    assert [rows[0]["trainer/global_step"] for _, rows in sorted(found.items())] == [
+        int(row["step"]) for row in metrics(tmp_path)
+    ]
 
 
 def test_a_cell_is_a_run_of_its_arm(tmp_path: Path) -> None:

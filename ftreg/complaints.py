@@ -101,6 +101,8 @@ def told(error: BaseException) -> str:
         return str(found)
     if isinstance(error, RuntimeError) and str(error).startswith("Error(s) in loading state_dict"):
         return f"the checkpoint does not fit this model: {str(error)[:300]} …"
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return "a path has a NUL character; give another one"
     if isinstance(error, RecursionError):
         return f"nested too deeply; write it with fewer levels ({TRACEBACK}=1 shows where)"
     return f"{type(error).__name__}: {error}; mend the option or the file ({TRACEBACK}=1 shows where)"

@@ -101,6 +101,8 @@ class Names:
                 self._callbacks(plain, "")
             elif key.startswith(f"{CALLBACKS}."):
                 self._callback_option(key.removeprefix(f"{CALLBACKS}."), "")
+            elif any(option.startswith(f"{key}.") for option in self.options):
+                self._group(key, plain)
             else:
                 self._option(key, "")
                 self.given[key] = CONSOLE
@@ -111,7 +113,16 @@ class Names:
             raise UsageError(f"{path}: holds no options; write them as `group:` and indented `option: value` lines")
         self._tree(content, "", path)
 
-    def _tree(self, node: Mapping[Any, Any], prefix: str, path: Path) -> None:
+    def _group(self, key: str, value: Any) -> None:
+        """All options of a group at once, or the file that has them."""
+        where = f"--{key}"
+        if isinstance(value, str) and value:
+            value, where = yaml_text.read(Path(value), f"check --{key}"), value
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{where}: found {shown(value)}; give its options one by one, or a file that has them")
+        self._tree(value, f"{key}.", where)
+
+    def _tree(self, node: Mapping[Any, Any], prefix: str, path: Path | str) -> None:
         for name, value in node.items():
             key = f"{prefix}{str(name).rstrip('+')}"
             if key == CALLBACKS:

@@ -11,10 +11,13 @@ from pathlib import Path
 from glue_tasks.atomic import together
 from glue_tasks.errors import DataError
 from glue_tasks.files import ordinary
+from glue_tasks.shown import listed
 from glue_tasks.tasks import GLUE, Task
 
 PLACEHOLDER = "placeholder"
 ZIP = "submission.zip"
+LARGEST = 100 * 10**6
+"""Bytes of a file of predictions."""
 _HEADER = "index\tprediction"
 
 
@@ -74,11 +77,27 @@ def write_submission(predictions: Mapping[str, Sequence[float]], folder: Path) -
 def validate_submission(file: Path) -> None:
     """Check a zip as the server would; `DataError` at the first thing it would refuse."""
     slots = {slot.file: slot for slot in _slots().values()}
-    with zipfile.ZipFile(ordinary(file)) as archive:
-        if set(archive.namelist()) != set(slots) or len(archive.namelist()) != len(slots):
-            raise DataError(f"{file}: holds {', '.join(archive.namelist())}; expected exactly {', '.join(slots)}")
-        for name, slot in slots.items():
-            _check(f"{file}/{name}", archive.read(name).decode(), slot)
+    try:
+        with zipfile.ZipFile(ordinary(file)) as archive:
+            names = archive.namelist()
+            if set(names) != set(slots) or len(names) != len(slots):
+                raise DataError(f"{file}: holds {listed(names)}; expected exactly {listed(slots)}")
+            texts = {name: _unpacked(archive, name) for name in slots}
+    except DataError:
+        raise
+    except Exception as error:  # whatever zipfile and its decompressors raise for a damaged one
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{file}: no zip of text files that can be read ({reason}); write it again") from error
+    for name, slot in slots.items():
+        _check(f"{file}/{name}", texts[name], slot)
+
+
+def _unpacked(archive: zipfile.ZipFile, name: str) -> str:
+    """The text of a file in a zip; `DataError` for one that would fill the memory."""
+    size = archive.getinfo(name).file_size
+    if size > LARGEST:
+        raise DataError(f"{archive.filename}/{name}: {size:,} bytes; a file of predictions has {LARGEST:,} at most")
+    return archive.read(name).decode()
 
 
 def _check(place: str, text: str, slot: _Slot) -> None:

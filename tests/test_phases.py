@@ -17,6 +17,7 @@ def _raise(error: Exception) -> None:
     ("error", "line"),
     [
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero; mend the option or the file"),
+        (ValueError("embedded null byte"), "a path has a NUL character"),
         (RecursionError("maximum"), "nested too deeply"),
         (KeyError("a"), "KeyError: 'a'; "),
         (FileNotFoundError(2, "No such file or directory", "/a"), "/a: No such file or directory"),

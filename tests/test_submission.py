@@ -1,6 +1,7 @@
 """The GLUE server's files."""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,21 @@ def test_a_zip_with_a_file_missing(tmp_path: Path) -> None:
         archive.writestr("RTE.tsv", "index\tprediction\n")
     with pytest.raises(DataError, match=r"holds RTE\.tsv; expected exactly CoLA\.tsv, "):
         validate_submission(file)
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        (lambda data: data[:100], "no zip of text files that can be read (BadZipFile: File is not a zip file)"),
+        (lambda data: b"", "no zip of text files that can be read"),
+        (lambda data: data.replace(b"PK\x03\x04", b"PK\x03\x05", 1), "(BadZipFile: Bad magic number for file header)"),
+    ],
+)
+def test_a_damaged_zip_is_refused_in_one_line(tmp_path: Path, damage: Callable[[bytes], bytes], line: str) -> None:
+    write_submission({}, tmp_path)
+    file = tmp_path / "submission.zip"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(DataError) as error:
+        validate_submission(file)
+    assert line in str(error.value)
+    assert str(error.value).startswith(str(file))

@@ -127,6 +127,13 @@ def test_what_a_head_does_not_reach_is_frozen(tmp_path: Path, architecture: str,
         assert parameter.requires_grad == (parameter.grad is not None), name
 
 
+def test_a_head_of_another_method_is_not_taken_for_ones_own(tmp_path: Path):
+    encoder = Encoder(checkpoint(tmp_path, "bert"), LABELS)
+    encoder.head = nn.Identity()
+    with pytest.raises(UsageError, match=r"^LayerPooling: another method has put a head of its own on the network"):
+        LayerPooling().attach(encoder)
+
+
 @pytest.mark.parametrize("architecture", ["albert", "mpnet"])
 def test_layers_recompute_themselves_where_the_architecture_cannot(tmp_path: Path, architecture: str):
     path = checkpoint(tmp_path, architecture)

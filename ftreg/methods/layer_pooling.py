@@ -113,6 +113,8 @@ class LayerPooling(Regularizer):
                 return ("devlin2019bert",)
 
     def attach(self, encoder: Encoder) -> None:
+        if encoder.head is not None and not isinstance(encoder.head, Head):
+            raise UsageError("LayerPooling: another method has put a head of its own on the network; keep one of them")
         if encoder.head is not None:
             return
         architecture = encoder.architecture.layered(self.name)

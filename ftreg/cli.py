@@ -12,6 +12,7 @@ from lightning_fabric.plugins import CheckpointIO
 from ftreg import loggers, resume, run, stages, table
 from ftreg.bench.grid import Seed
 from ftreg.bench.state import resumable
+from ftreg.blame import watched
 from ftreg.checkpoints import Whole, load
 from ftreg.compatibility import SPLITTING, check
 from ftreg.complaints import reading, running
@@ -34,6 +35,7 @@ from ftreg.plan import Parsed, Plan, build, refuse_overlap
 from ftreg.quiet import quiet
 from ftreg.sharding import Sharding
 from ftreg.structure import check_fits, check_labels
+from ftreg.watch import Where
 from glue_tasks.errors import DataError
 
 
@@ -111,7 +113,7 @@ class Cli(Parsed):
         """The trainer with the callbacks that every run has."""
         options: Any = self.config_init[self.subcommand]
         trainer = options.trainer
-        self.begun = Begun()
+        self.begun, self.where = Begun(), Where()
         callbacks = [*listed(trainer.callbacks)]
         if self.datamodule.heads and not any(isinstance(callback, MultiTask) for callback in callbacks):
             callbacks.append(MultiTask({task: list(labels) for task, labels in self.datamodule.heads.items()}))
@@ -148,16 +150,19 @@ class Cli(Parsed):
             banner = Banner(self.datamodule, self._plain(), path, run, self.steps_before)
             callbacks = [*evaluated(callbacks), banner]
         with reading("the trainer's options do not go together"):
-            made = super().instantiate_trainer(**kwargs, callbacks=[*callbacks, self.begun])
+            made = super().instantiate_trainer(**kwargs, callbacks=[*callbacks, self.begun, self.where])
         for callback in made.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, TwoStage) and self.start is not None:
                 callback.source = self.start["checkpoint"]
         return made
 
+    def _begun(self) -> bool:
+        return self.begun.begun
+
     def _run_subcommand(self, subcommand: str) -> None:
         """Up to the first batch, it reads: rows, weights."""
         try:
-            with running(lambda: self.begun.begun):
+            with watched(self.trainer, self.where, self._begun), running(self._begun):
                 super()._run_subcommand(subcommand)
         finally:
             if self.folder is not None:

@@ -17,3 +17,5 @@ STOPPED = 75
 """Exit code of a fit that was stopped and can be gone on with: EX_TEMPFAIL of sysexits.h."""
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C has ended and that left nothing to go on from: a shell's for that signal."""
+LOST = 69
+"""Exit code of a fit whose ranks have lost one of them: EX_UNAVAILABLE of sysexits.h."""

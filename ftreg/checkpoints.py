@@ -52,7 +52,7 @@ def load(path: str, option: str) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # whatever its pickle asks for
         raise _broken(path, option, "it cannot be read") from None
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise UsageError(f"{option} {path}: not a Lightning checkpoint; give one of ftreg fit")
     return checkpoint
 

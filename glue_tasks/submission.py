@@ -11,7 +11,7 @@ from pathlib import Path
 from glue_tasks.atomic import together
 from glue_tasks.errors import DataError
 from glue_tasks.files import ordinary
-from glue_tasks.shown import listed
+from glue_tasks.shown import listed, shown
 from glue_tasks.tasks import GLUE, Task
 
 PLACEHOLDER = "placeholder"
@@ -117,6 +117,8 @@ def _check(place: str, text: str, slot: _Slot) -> None:
 def _text(key: str, slot: _Slot, found: Sequence[float] | None) -> str:
     """A server file's content."""
     values = [0] * slot.rows if found is None else found
+    if not hasattr(values, "__len__") or isinstance(values, str | bytes | Mapping):
+        raise DataError(f"predictions {key!r}: found {shown(values)}; give a list with one for each row")
     if len(values) != slot.rows:
         raise DataError(f"predictions {key!r}: {len(values)} rows; the server expects {slot.rows}, the split's rows")
     lines = [f"{row}\t{_value(key, slot, row, value)}" for row, value in enumerate(values)]

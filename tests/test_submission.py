@@ -125,3 +125,10 @@ def test_a_damaged_zip_is_refused_in_one_line(tmp_path: Path, damage: Callable[[
         validate_submission(file)
     assert line in str(error.value)
     assert str(error.value).startswith(str(file))
+
+
+@pytest.mark.parametrize("values", [3, None.__class__, "0" * 146, {"a": 1}])
+def test_predictions_are_a_list(tmp_path: Path, values: object) -> None:
+    with pytest.raises(DataError, match=r"predictions 'wnli\.test': found .*; give a list with one for each row"):
+        write_submission({"wnli.test": values}, tmp_path / "out")  # type: ignore[dict-item]
+    assert not (tmp_path / "out").exists()

@@ -26,6 +26,10 @@ DEMO_NOTE = (
 )
 
 
+Stamp = tuple[tuple[str, int, int], ...]
+"""Name, time and size of each file of a folder: what was found out about it holds while they stay."""
+
+
 @dataclass(frozen=True)
 class Backbone:
     """A folder with an encoder's tokenizer, configuration and weights."""
@@ -71,6 +75,12 @@ def backbone_path(name: str) -> str:
         UsageError: as `resolve`.
     """
     return resolve(name).path
+
+
+def stamp(folder: str) -> Stamp:
+    """Of the files as they are now."""
+    found = ((path, path.stat()) for path in sorted(Path(folder).iterdir()) if path.exists())
+    return tuple((path.name, status.st_mtime_ns, status.st_size) for path, status in found)
 
 
 @cache

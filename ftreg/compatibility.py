@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 
 from ftreg.errors import UsageError
+from ftreg.matching import check_rows
 from ftreg.regularizer import Regularizer, Slot, check_claims, owner
 
 SPLITTING = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
@@ -17,12 +18,14 @@ def check(methods: Sequence[Regularizer], trainer: pl.Trainer) -> None:
 
     Raises:
         ConflictError: two methods own one slot, or one is listed twice.
-        UsageError: the strategy splits parameters over ranks, or the precision rounds away what a method measures.
+        UsageError: the strategy splits parameters over ranks, the precision rounds away what a method measures, or the
+            tokenizer of the rows does not fit the backbone.
     """
     check_claims(methods)
     pooling = owner(methods, Slot.POOLER)
     if pooling is not None and getattr(trainer.lightning_module, "head", "new") == "keep":
         raise UsageError(f"model.head is keep, and {pooling.name} puts another head there; leave one of them out")
+    check_rows(getattr(trainer.lightning_module, "backbone", ""), getattr(trainer, "datamodule", None))
     heads = getattr(getattr(trainer, "datamodule", None), "heads", {})
     untaught = [method.name for method in methods if not method.supervised]
     if untaught and heads:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from transformers.utils import logging
 
 from ftreg.attention import implementation
-from ftreg.backbone import Backbone, resolve
+from ftreg.backbone import Backbone, Stamp, resolve, stamp
 from ftreg.checks import typed
 from ftreg.errors import UsageError
 from ftreg.heads import Policy, fitted
 from ftreg.noise import seeded, stream_seed
 from ftreg.prefixes import shown, stripped
+from ftreg.probe import check
 from ftreg.weight_files import cause, read, record
 
 
@@ -94,7 +95,7 @@ def pretrained(
         for each thing that a user should know.
 
     Raises:
-        UsageError: the backbone cannot be had, is damaged, lacks a part of its encoder, or has no input embeddings.
+        UsageError: the backbone cannot be had, is damaged, lacks a part of its encoder, or cannot be used; see `probe`.
     """
     typed("model", pretrained, {"head": head})
     with telling(name, "it cannot be loaded"):
@@ -114,11 +115,23 @@ def pretrained(
                 raise UsageError("model.head is keep: this backbone has random weights and no head; give head=new")
             else:
                 loaded = drawn(AutoModelForSequenceClassification, config, attention)
-        words = getattr(loaded.model, "get_input_embeddings", lambda: None)()
-        if words is None:
-            raise UsageError(f"{type(loaded.model).__name__} has no input embeddings to perturb")
+        check(loaded.model, name)
     named = [name for name, _ in loaded.model.train().named_parameters()]
     return loaded.model, frozenset(f"model.{name}" for name in named if name not in loaded.fresh), loaded.notes
+
+
+def tried(name: str, labels: Sequence[str], attention: str, head: Policy) -> None:
+    """Load a backbone once and let it go: what is wrong with it is found before anything else is done.
+
+    Raises:
+        UsageError: as `pretrained`.
+    """
+    _tried(name, tuple(labels) if head == "keep" else (), attention, head, stamp(resolve(name).path))
+
+
+@cache
+def _tried(name: str, labels: tuple[str, ...], attention: str, head: Policy, stamped: Stamp) -> None:
+    pretrained(name, labels, 0, ("eager", "sdpa") if attention == "auto" else attention, head)
 
 
 def configuration(backbone: Backbone) -> tuple[dict[str, Any], Any]:
@@ -185,7 +198,7 @@ def load(
     lost = [name for name in encoder if name in fresh]
     poolers = [name for name in encoder if name.startswith(f"{base}.pooler.")]
     if lost and (lost != poolers or not other.keys().isdisjoint(lost)):
-        raise UsageError(f"{file} {_lacking(lost, other, len(encoder), held)}")
+        raise UsageError(f"{file}: {_lacking(lost, other, len(encoder), held)}")
     deeper = _deeper(report["unexpected_keys"], encoder, base)
     if deeper:
         raise UsageError(
@@ -205,13 +218,14 @@ def _options(attention: str | None) -> dict[str, Any]:
 def _lacking(lost: Sequence[str], other: Mapping[str, Sequence[Any]], count: int, held: Collection[str]) -> str:
     """What a file lacks of the encoder, by name."""
     named = [
-        f"{name} of shape {list(other[name][1])} (it has {list(other[name][0])})" if name in other else name
+        f"{name} is {list(other[name][0])}, not {list(other[name][1])}" if name in other else name
         for name in sorted(lost, key=lambda name: name not in other)[:2]
     ]
     more = f" and {len(lost) - 2} more" if len(lost) > 2 else ""
     instead = f"; it has {len(held)} others, such as {next(iter(held))[:80]!r}" if len(lost) == count and held else ""
+    how = "are mismatched or missing" if other else "are missing"
     return (
-        f"lacks {len(lost)} of the encoder's {count} weights: {', '.join(named)}{more}{instead}; "
+        f"{len(lost)} of the encoder's {count} weights {how}: {', '.join(named)}{more}{instead}; "
         "give a file and a config.json of one model, saved together with save_pretrained"
     )
 

@@ -5,7 +5,7 @@ Parsed ─┬─ Plan  a fit that is not run: a stage of TwoStage, a cell of a g
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,12 +24,15 @@ from ftreg.declared import check_tasks, with_metrics
 from ftreg.errors import UsageError
 from ftreg.finetuner import FineTuner
 from ftreg.identity import folder_content, identity
+from ftreg.loading import tried
+from ftreg.matching import limits, longest, paired
 from ftreg.names import CONSOLE, Names
 from ftreg.parser import Parser
 from ftreg.regularizer import check_claims
 from ftreg.structure import subclasses
 from glue_tasks.data import GlueDataModule
 from glue_tasks.overlap import check_overlap
+from glue_tasks.tokens import read_tokenizer
 
 DEFAULTS = {
     "max_epochs": 20,
@@ -101,6 +104,7 @@ class Parsed(LightningCLI):
         self.config = parser.parse_args(arguments)
         options = self.config[arguments[0]]
         check_options(options)
+        _cut(options, names.given)
         self.words = {name: bool(options.pop(name)) for name in WORDS[arguments[0]]}
         for name in self.words:
             if names.given.get(name, CONSOLE) != CONSOLE:
@@ -130,6 +134,7 @@ class Parsed(LightningCLI):
                 self.config = parser.parse_args([*own, f"--ckpt_path={path}"])
                 options = self.config[arguments[0]]
                 check_options(options)
+                _cut(options, names.given)
         if arguments[0] != "fit":
             evaluating.check(arguments[0], options, self.words["untrained"], names.given, CONSOLE)
             for name in self.words:
@@ -165,6 +170,9 @@ class Parsed(LightningCLI):
     def refuse(self, data: GlueDataModule) -> None:
         """Refuse what would make the record of a fit wrong, before a stage is trained for it."""
         FineTuner(**self._plain()["model"], labels=data.labels)
+        model = self.config.fit.model
+        limits(model.backbone).check(read_tokenizer(backbone_path(model.backbone)), model.backbone, paired(data))
+        tried(model.backbone, data.labels, model.attention, model.head)
         options = self.config.fit.trainer
         for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
             if repr(options[name]) not in ("None", "1.0"):  # the integer 1 is one batch
@@ -234,6 +242,11 @@ def refuse_overlap(target: GlueDataModule, stage: Plan | None) -> None:
                 "give the stage other rows, or set overlap=allow and say so where you report"
             )
         stage = stage.stage
+
+
+def _cut(options: Any, given: Collection[str]) -> None:
+    """Make `data.max_length` what the backbone takes, where the user has not chosen it."""
+    options.data.max_length = longest(options.model.backbone, options.data.max_length, "data.max_length" in given)
 
 
 def _tokenizer(backbone: Any) -> str:

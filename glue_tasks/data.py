@@ -206,12 +206,12 @@ class GlueDataModule(pl.LightningDataModule):
         """A split's tokens, made once."""
         if split not in self._rows:
             task = self.beside[split].task if split in self.beside else self.task
-            self._rows[split] = tokenise(split, self.table(split), task.columns, self._tokenizer, self.max_length)
+            self._rows[split] = tokenise(split, self.table(split), task.columns, self.vocabulary, self.max_length)
             self.truncated[split] = self._rows[split].truncated
         return self._rows[split]
 
     @cached_property
-    def _tokenizer(self) -> PreTrainedTokenizerBase:
+    def vocabulary(self) -> PreTrainedTokenizerBase:
         tasks = (self.task, *(other.task for other in self.beside.values()))
         return load_tokenizer(self.tokenizer, self.max_length, any(len(task.columns) == 2 for task in tasks))
 
@@ -219,7 +219,7 @@ class GlueDataModule(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Download, on one process of a node."""
-        _ = self._tokenizer
+        _ = self.vocabulary
         if self.source == "hub":
             for split in self.task.splits:
                 self._load(split)

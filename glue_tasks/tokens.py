@@ -18,10 +18,20 @@ LARGE = 20_000
 
 def load_tokenizer(name: str, max_length: int, pairs: bool) -> PreTrainedTokenizerBase:
     """The fast tokenizer of a folder or Hub id, which pads and takes `max_length` tokens; or `DataError`."""
+    tokenizer = read_tokenizer(name)
+    shortest = tokenizer.num_special_tokens_to_add(pair=pairs) + 1 + pairs
+    longest = tokenizer.model_max_length
+    if not shortest <= max_length <= longest:
+        raise DataError(f"data.max_length={max_length}: {name} takes {shortest} to {longest} tokens")
+    return tokenizer
+
+
+def read_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The fast tokenizer of a folder or Hub id, which pads; or `DataError`."""
     if not name:
         raise DataError("no tokenizer is named; give a folder or Hub id with a fast tokenizer")
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # damaged tokenizer files raise bare Exception
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"tokenizer of {name}: no tokenizer can be loaded from there ({reason})") from error
@@ -32,10 +42,6 @@ def load_tokenizer(name: str, max_length: int, pairs: bool) -> PreTrainedTokeniz
         raise DataError(f"tokenizer of {name}: no fast tokenizer; save one there as tokenizer.json")
     if tokenizer.pad_token_id is None:
         raise DataError(f"tokenizer of {name}: no padding token; set pad_token in its tokenizer_config.json")
-    shortest = tokenizer.num_special_tokens_to_add(pair=pairs) + 1 + pairs
-    longest = tokenizer.model_max_length
-    if not shortest <= max_length <= longest:
-        raise DataError(f"data.max_length={max_length}: {name} takes {shortest} to {longest} tokens")
     return tokenizer
 
 
@@ -63,9 +69,22 @@ def tokenise(
                 len(encoding.ids) == max_length and len(encoding.overflowing) > 0 for encoding in encodings
             )
             bar.update(len(encodings))
+    _check_known(split, tokens, tokenizer)
     labels, row_ids = torch.from_numpy(labels_of(table)), torch.tensor(table["idx"][:])
     assert isinstance(tokenizer.pad_token_id, int)
     return Rows.from_lists(split, tokens, types, labels, row_ids, tokenizer.pad_token_id, truncated)
+
+
+def _check_known(split: str, tokens: list[list[int]], tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse rows of nothing but unknown tokens: they are all alike to a model."""
+    unknown, special = tokenizer.unk_token_id, set(tokenizer.all_special_ids)
+    if unknown is None or any(token not in special for row in tokens for token in row):
+        return
+    if any(token == unknown for row in tokens for token in row):
+        raise DataError(
+            f"split {split!r}: to the tokenizer of {tokenizer.name_or_path} every word is {tokenizer.unk_token}; "
+            "its vocabulary is of another language, of another case, or empty: save the one of the model there"
+        )
 
 
 def labels_of(table: Dataset) -> NDArray[np.int64 | np.float32]:

@@ -8,18 +8,20 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 from lightning_fabric.plugins import CheckpointIO
+from pytorch_lightning.callbacks import ModelSummary, ProgressBar
 
 from ftreg import loggers, resume, run, stages, table
 from ftreg.bench.grid import Seed
 from ftreg.bench.state import resumable
 from ftreg.blame import watched
 from ftreg.checkpoints import Whole, load
-from ftreg.compatibility import SPLITTING, check
+from ftreg.compatibility import SPLITTING, check, check_monitors, check_precision
 from ftreg.complaints import reading, running
 from ftreg.config import method_names, say
 from ftreg.console import Console
 from ftreg.cost import Cost
 from ftreg.diagnostics import Diagnostics
+from ftreg.ending import Stopping
 from ftreg.errors import UsageError
 from ftreg.evaluating import Banner, Place, evaluated
 from ftreg.evaluations import Best, Evaluations, checkpoints
@@ -118,7 +120,10 @@ class Cli(Parsed):
         if self.datamodule.heads and not any(isinstance(callback, MultiTask) for callback in callbacks):
             callbacks.append(MultiTask({task: list(labels) for task, labels in self.datamodule.heads.items()}))
         if trainer.enable_progress_bar is None:
-            kwargs["enable_progress_bar"] = sys.stderr.isatty()
+            asked = any(isinstance(callback, ProgressBar) for callback in callbacks)
+            kwargs["enable_progress_bar"] = asked or sys.stderr.isatty()
+        if any(isinstance(callback, ModelSummary) for callback in callbacks):
+            kwargs["enable_model_summary"] = True
         if self.subcommand == "fit":
             splits = self.datamodule.evaluation_splits
             if not splits:
@@ -138,6 +143,7 @@ class Cli(Parsed):
                 self.sharding,
                 resume.Provenance(self.datamodule.task.name, self._plain(), self.identity),
             ]
+            callbacks.append(Stopping())
             callbacks.append(Console(self.datamodule, self.model.backbone))
             if not trainer.fast_dev_run:
                 self.checkpoints = checkpoints(trainer.default_root_dir, splits)
@@ -172,6 +178,7 @@ class Cli(Parsed):
         """The last checks, with the network at hand; then the folder is this run's."""
         if self._earlier is not None:
             resume.check_identity(*self._earlier, self.identity)
+        self._check_trainer()
         self.model.trainer = self.trainer
         check(self.model.methods, self.trainer)
         if not isinstance(self.trainer.strategy, SPLITTING):  # which build it in parts, later
@@ -184,6 +191,16 @@ class Cli(Parsed):
                 self.sharding.check(self._earlier[0], self.trainer, self.model, self.words["reshard"])
         if self.folder is not None and (said := self.folder.open()):
             say(said)
+
+    def _check_trainer(self) -> None:
+        """What can be told of a trainer once it is made."""
+        options = self.config_init.fit.trainer
+        if options.precision is not None:
+            check_precision(options.precision, self.trainer)
+        names = ("loss", "score", *self.datamodule.task.metric_names)
+        logged = [f"{split}/{name}" for split in self.datamodule.evaluation_splits for name in names]
+        root = Path(self.trainer.default_root_dir)
+        check_monitors(listed(options.callbacks), logged, root / "checkpoints")
 
     def after_fit(self) -> None:
         """The record of a fit that came to its end."""

@@ -10,17 +10,17 @@ from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
 from ftreg.checks import at_least, typed
-from ftreg.compatibility import check
+from ftreg.compatibility import check, check_trainer
 from ftreg.encoder import Encoder
 from ftreg.errors import UsageError
 from ftreg.heads import Policy
 from ftreg.logged import counted, log_step, logs_now
 from ftreg.noise import Moment, Noise
-from ftreg.optim import AdamW, clip
-from ftreg.predictions import Collector, Predictions
+from ftreg.optim import adamw, clip
+from ftreg.predictions import Collector, Predictions, log_scores
 from ftreg.regularizer import Regularizer, Slot, owner
-from ftreg.step import Scalar, Step, task_losses
-from ftreg.structure import check_labels, describe, rebuild
+from ftreg.step import Scalar, Step
+from ftreg.structure import check_between_steps, check_labels, describe, rebuild
 from ftreg.tally import Tally
 from ftreg.weights import Weights
 from ftreg.window import Window
@@ -89,6 +89,8 @@ class FineTuner(pl.LightningModule):
         self._methods: list[Regularizer] = []
         self._window, self._tally = Window(), Tally()
         self._non_finite: dict[str, Tensor | int] = {}
+        self._unused = 0
+        """Micro-batches whose gradients no optimizer step has used yet."""
 
     # What it is made of
 
@@ -107,6 +109,11 @@ class FineTuner(pl.LightningModule):
         if self._weights is None:
             self._weights = Weights(self.encoder)
         return self._weights
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """None; but this is asked before any callback does anything."""
+        check_trainer(self.trainer)
+        return []
 
     def setup(self, stage: str) -> None:
         check(self.methods, self.trainer)
@@ -203,26 +210,23 @@ class FineTuner(pl.LightningModule):
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         super().backward(loss, *args, **kwargs)
+        self._unused += 1
         # Not in on_after_backward, which callbacks have first: they look at the gradients of real weights too.
         self.restore_weights()
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         number = self.trainer.global_step
         super().optimizer_step(*args, **kwargs)
+        self._unused = 0
         for method in self.methods:
             method.after_step(self.encoder, number)
 
     def configure_optimizers(self) -> Any:
         total = int(self.trainer.estimated_stepping_batches)
-        named = {name: p for name, p in self.encoder.named_parameters() if p.requires_grad}
-        anchors: dict[str, Tensor] = {}
-        if self.decay_towards == "anchor" and self.weight_decay:
-            anchors = {n: self.encoder.anchor(n) for n, p in named.items() if p.ndim >= 2 and self.encoder.anchored(n)}
         # A fused optimizer unscales fp16 gradients itself, and Lightning then refuses to clip.
         fused = str(self.trainer.precision) != "16-mixed"
         rates = {name: lr for method in self.methods for name, lr in method.learning_rates(self.encoder).items()}
-        rates = {name: lr for name, lr in rates.items() if name in named}  # an objective may have frozen the head
-        optimizer = AdamW(named, anchors, self.lr, self.weight_decay, fused, rates)
+        optimizer = adamw(self.encoder, self.lr, self.weight_decay, self.decay_towards, fused, rates)
         schedule = get_linear_schedule_with_warmup(optimizer, round(self.warmup * total), total)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -255,18 +259,16 @@ class FineTuner(pl.LightningModule):
     def validation_step(self, batch: Mapping[str, Any], batch_index: int, dataloader_idx: int = 0) -> None:
         self._collector.add(batch, self(batch), dataloader_idx)
 
-    test_step = predict_step = validation_step
+    test_step = validation_step
+
+    def predict_step(self, batch: Mapping[str, Any], batch_index: int, dataloader_idx: int = 0) -> Tensor:
+        logits: Tensor = self(batch)
+        self._collector.add(batch, logits, dataloader_idx)
+        return logits[batch["valid"]] if "valid" in batch else logits
 
     def on_validation_epoch_end(self) -> None:
         self.on_predict_epoch_end()
-        data: Any = getattr(self.trainer, "datamodule", None)
-        for split, found in self.predictions.items():
-            self.log(f"{split}/loss", task_losses(found.logits, found.labels).mean().float())
-            if hasattr(data, "metrics"):
-                scores = found.scores(data.metrics(split))
-                self.log_dict({f"{split}/{name}": value for name, value in scores.items()})
-                chosen_by = data.score(scores) if hasattr(data, "score") else sum(scores.values()) / len(scores)
-                self.log(f"{split}/score", chosen_by, prog_bar=True)
+        log_scores(self, self.predictions)
 
     on_test_epoch_end = on_validation_epoch_end
 
@@ -281,11 +283,14 @@ class FineTuner(pl.LightningModule):
             "methods": describe(self.methods),
             "supervised": all(method.supervised for method in self.methods),
             "non_finite": counted(self._non_finite, self.trainer.world_size),
+            "unused": self._unused,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         record = checkpoint.get("ftreg", {})
         check_labels(checkpoint, self.labels)
+        if self._trainer is not None and self.trainer.state.fn == "fit":
+            check_between_steps(checkpoint)
         self.encoder.pristine = False
         self._non_finite = {} if self.global_rank else dict(record.get("non_finite", {}))  # it is all ranks' sum
         if self._trainer is None:

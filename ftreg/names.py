@@ -81,6 +81,8 @@ class Names:
         self.callbacks = callbacks
         self.methods = sorted(methods)
         self._last: type | None = None
+        self.listed: list[type] = []
+        """The classes of the callbacks that are listed."""
         self.given: dict[str, str] = {}
         """Where each option was given: its dotted name to `the command line` or a file."""
 
@@ -167,6 +169,7 @@ class Names:
                     f"or as class_path and init_args"
                 )
             self._last = self._callback(str(fields["class_path"]), where)
+            self.listed += [] if self._last is None else [self._last]
             given = fields.get("init_args") or {}
             if not isinstance(given, Mapping):
                 raise UsageError(

@@ -10,6 +10,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ftreg.encoder import Encoder
+
+
+def adamw(
+    encoder: Encoder,
+    lr: float,
+    weight_decay: float,
+    decay_towards: str,
+    fused: bool,
+    rates: Mapping[str, float],
+) -> "AdamW":
+    """The optimizer of all that trains in an encoder; arguments as of `AdamW` and `FineTuner`."""
+    named = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
+    anchors: dict[str, Tensor] = {}
+    if decay_towards == "anchor" and weight_decay:
+        anchors = {name: encoder.anchor(name) for name, p in named.items() if p.ndim >= 2 and encoder.anchored(name)}
+    trained = {name: rate for name, rate in rates.items() if name in named}  # an objective may have frozen the head
+    return AdamW(named, anchors, lr, weight_decay, fused, trained)
+
 
 def clip(params: Sequence[Tensor], value: float, algorithm: str) -> Tensor:
     """Clip the gradients of `params` in place; returns their global norm before.

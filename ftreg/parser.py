@@ -1,11 +1,13 @@
 """Lightning's parser with our reader of YAML, which raises where the stock one prints its usage and exits."""
 
+import enum
 import inspect
 import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import jsonargparse
+import yaml
 from pytorch_lightning.cli import LightningArgumentParser
 
 from ftreg import yaml_text
@@ -14,7 +16,21 @@ from ftreg.errors import UsageError
 from ftreg.names import unknown
 
 MODE = "ftreg"
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Writes a member of an enumeration, as defaults of Lightning's are, as its value."""
+
+
+_Dumper.add_multi_representer(enum.Enum, lambda dumper, member: dumper.represent_data(member.value))
+
+
+def _dump(values: Any) -> str:
+    return str(yaml.dump(values, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False))
+
+
 jsonargparse.set_loader(MODE, yaml_text.load, (UsageError,))
+jsonargparse.set_dumper(MODE, _dump)
 
 
 class Parser(LightningArgumentParser):

@@ -18,6 +18,7 @@ from ftreg import evaluating, resume, stages, trainer_options
 from ftreg.backbone import NAMED, backbone_path
 from ftreg.checkpoints import load
 from ftreg.checks import at_least, typed
+from ftreg.compatibility import check_callbacks, check_command
 from ftreg.complaints import reading
 from ftreg.config import SaveConfig, Seeds, known_callbacks, method_names, methods_of
 from ftreg.declared import check_tasks, with_metrics
@@ -100,11 +101,13 @@ class Parsed(LightningCLI):
         known = [name for name in self._parser(arguments[0])._option_string_actions if name.startswith("--")]
         names = Names([name[2:] for name in known], known_callbacks(), [cls.__name__ for cls in subclasses()])
         names.check(arguments[1:])
+        check_callbacks(names.listed)
         check_tasks(arguments[1:])
         self.config = parser.parse_args(arguments)
         options = self.config[arguments[0]]
         check_options(options)
         _cut(options, names.given)
+        check_command(arguments[0], vars(options.trainer))
         self.words = {name: bool(options.pop(name)) for name in WORDS[arguments[0]]}
         for name in self.words:
             if names.given.get(name, CONSOLE) != CONSOLE:
@@ -174,11 +177,6 @@ class Parsed(LightningCLI):
         limits(model.backbone).check(read_tokenizer(backbone_path(model.backbone)), model.backbone, paired(data))
         tried(model.backbone, data.labels, model.attention, model.head)
         options = self.config.fit.trainer
-        for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
-            if repr(options[name]) not in ("None", "1.0"):  # the integer 1 is one batch
-                raise UsageError(f"trainer.{name}: runs are recorded whole; for fewer rows, set data.train_subset")
-        if options.enable_checkpointing is False:
-            raise UsageError("trainer.enable_checkpointing=false: the record needs the best weights; leave it out")
         if options.max_epochs == -1 and options.max_steps == -1:
             raise UsageError("training has no end; set trainer.max_epochs or trainer.max_steps")
         if self._earlier is not None:

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from ftreg.step import task_losses
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -58,3 +60,15 @@ class Collector:
             order = row_ids[valid].argsort()
             found[split] = Predictions(*(t[valid][order].cpu() for t in (row_ids, labels, logits)))
         return found
+
+
+def log_scores(module: pl.LightningModule, predictions: Mapping[str, Predictions]) -> None:
+    """Log each split's loss, and its metrics and score where the data module has metrics."""
+    data: Any = getattr(module.trainer, "datamodule", None)
+    for split, found in predictions.items():
+        module.log(f"{split}/loss", task_losses(found.logits, found.labels).mean().float())
+        if hasattr(data, "metrics"):
+            scores = found.scores(data.metrics(split))
+            module.log_dict({f"{split}/{name}": value for name, value in scores.items()})
+            chosen_by = data.score(scores) if hasattr(data, "score") else sum(scores.values()) / len(scores)
+            module.log(f"{split}/score", chosen_by, prog_bar=True)

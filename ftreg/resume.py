@@ -10,10 +10,10 @@ from typing import Any
 import pytorch_lightning as pl
 import yaml
 
+from ftreg.compatibility import watches
 from ftreg.errors import UsageError
 from ftreg.identity import ELSEWHERE, off, same
-from ftreg.names import listed
-from ftreg.structure import subclasses
+from ftreg.names import imported, listed
 
 KEY = "ftreg_run"
 MAY_DIFFER = frozenset({"data.path", "data.eval_batch_size"})
@@ -94,12 +94,11 @@ def _options(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for group in ("model", "data", "seeds"):
         for name, value in config[group].items():
             yield f"{group}.{name}", value
-    methods = {cls.__name__ for cls in subclasses()}
     callbacks = listed(config["trainer"].get("callbacks"))
     for name, value in config["trainer"].items():
         if name not in {*ELSEWHERE, "callbacks"} and not off(name, value):
             yield f"trainer.{name}", value
-    yield "trainer.callbacks", [c for c in callbacks if c["class_path"].rpartition(".")[2] in methods]
+    yield "trainer.callbacks", [c for c in callbacks if not watches(imported(c["class_path"], ""))]
 
 
 def shown(value: Any) -> str:

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ProgressBar
 
-from ftreg import __version__
+from ftreg import __version__, ending
 from ftreg.atomic import write_atomically
 from ftreg.checkpoints import load
 from ftreg.cost import Cost
@@ -79,7 +80,7 @@ def record(
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "identity": identity,
-        "status": "complete",
+        "status": ending.status(trainer),
         "task": data.task.name,
         "source": config["data"]["source"],
         "backbone": config["model"]["backbone"],
@@ -96,6 +97,8 @@ def record(
         "sharding": list(sharding),
         "start": start,
         "versions": versions(),
+        "callbacks": ending.beside(config),
+        "stopped": ending.stopped(trainer),
     }
     if config["model"]["head"] != "new":
         result["head"] = config["model"]["head"]
@@ -130,6 +133,10 @@ def evaluate(trainer: pl.Trainer, model: FineTuner, data: Any) -> tuple[Scores, 
     if set(data.final_splits) - set(data.evaluation_splits):
         passes.append(trainer.test)
     loggers, trainer.loggers = trainer.loggers, []
+    at: Any = trainer
+    callbacks = at.callbacks
+    # A callback may put other weights in for an evaluation, as averages do; here those of the checkpoint are scored.
+    at.callbacks = [callback for callback in callbacks if isinstance(callback, Regularizer | ProgressBar)]
     try:
         for run in passes:
             run(model, datamodule=data, verbose=False)
@@ -137,7 +144,7 @@ def evaluate(trainer: pl.Trainer, model: FineTuner, data: Any) -> tuple[Scores, 
             for split in model.predictions:
                 scores[split] = {m: float(trainer.callback_metrics[f"{split}/{m}"]) for m in data.task.metric_names}
     finally:
-        trainer.loggers = loggers
+        trainer.loggers, at.callbacks = loggers, callbacks
     return scores, predictions
 
 

@@ -23,7 +23,7 @@ def render(result: Mapping[str, Any], title: str, folder: str) -> str:
     head = [
         title,
         f"protocol {result['protocol']}",
-        describe(result["methods"]),
+        describe([*result["methods"], *result["callbacks"]]),
         f"backbone {result['backbone']}",
     ]
     lines = [" · ".join(head), "seeds " + ", ".join(f"{name} {value}" for name, value in seeds.items()), ""]
@@ -31,6 +31,9 @@ def render(result: Mapping[str, Any], title: str, folder: str) -> str:
         lines.append("  nothing is evaluated: this fit learns no labels")
     else:
         lines += _scores(result)
+    if stop := result["stopped"]:
+        by = stop["by"] or "a callback"
+        lines.append(f"  {result['status']}: stopped by {by} after step {stop['step']:,} of {stop['of']:,}")
     if result["failed"]:
         lines.append("  failed run: the last checkpoint is no better than the majority")
     rate = cost["tokens"] / cost["seconds"] if cost["seconds"] else 0.0

@@ -208,6 +208,9 @@ def _notes(
             f"{counted(diverged, 'run')} of {len(found.runs):,} diverged: counted in n, and in no mean, interval, test "
             f"or expected maximum"
         )
+    early = sum(run.record.get("status") == "ended early" for run in found.runs)
+    if early:
+        yield f"{counted(early, 'run')} of {len(found.runs):,} ended before the end of the schedule, by the clock, say"
     if not family:
         yield "No primary family was declared before the runs: every comparison is exploratory"
     else:

@@ -148,7 +148,7 @@ def _run(folder: Path, root: Path | None, choice: Choice) -> Run | None:
         named = _laid_out(folder, root) or (above == record["task"] and place.name == seed)
         return Run(
             task=above if named else record["task"],
-            method=place.parent.name if named else _describe(record["methods"]),
+            method=place.parent.name if named else _describe([*record["methods"], *record.get("callbacks", [])]),
             seed=place.name if named else seed,
             metric=metric,
             checkpoint=checkpoint,

@@ -74,10 +74,10 @@ def fit(
     """
     quiet()
     defaults: dict[str, Any] = {"max_steps": 6, "max_epochs": 9, "precision": "64-true", "enable_checkpointing": False}
+    defaults |= {"enable_progress_bar": False}
     trainer = pl.Trainer(
         accelerator="cpu",
         logger=False,
-        enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         callbacks=list(callbacks),

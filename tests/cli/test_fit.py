@@ -31,7 +31,7 @@ def test_folder(finished: Path) -> None:
 
 def test_result(finished: Path) -> None:
     found = result(finished)
-    assert list(found) == [*KEYS.split(), "cost", "sharding", "start", "versions"]
+    assert list(found) == [*KEYS.split(), "cost", "sharding", "start", "versions", "callbacks", "stopped"]
     assert found["status"] == "complete"
     assert (found["task"], found["source"], found["backbone"]) == ("rte", "tsv", "tiny")
     assert found["seeds"] == {"init": 0, "order": 0, "split": 0}

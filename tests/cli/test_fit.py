@@ -133,8 +133,8 @@ def test_seeds_reach_model_and_data(finished: Path, tmp_path: Path) -> None:
 
 def test_default_folder_is_of_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for _ in range(2):
-        assert main(["fit", *SHORT, "--seeds.order=3"]) == 0
+    for more in ([], ["--ckpt_path=last"]):
+        assert main(["fit", *SHORT, "--seeds.order=3", *more]) == 0
     (folder,) = (tmp_path / "runs" / "rte" / "plain").iterdir()
     assert folder.name.startswith("0-3-0-")
 

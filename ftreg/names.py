@@ -59,7 +59,7 @@ def imported(name: str, where: str) -> type:
     module, _, attribute = name.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), attribute, None)
-    except ImportError as error:
+    except Exception as error:  # a module of one's own may raise anything
         raise UsageError(f"{where}cannot import {name!r} ({error}); check the dotted path") from None
     if not isinstance(found, type):
         raise UsageError(f"{where}module {module!r} has no class {attribute!r}; check the dotted path")
@@ -217,6 +217,8 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
 
 def _plain(value: str, key: str) -> Any:
     """A command-line value as YAML reads it; what is no YAML is text, unless it is a list or a mapping."""
+    if not yaml_text.is_text(value):
+        raise UsageError(f"--{key}: found {shown(value)}, which is no UTF-8 text; give it in other characters")
     try:
         return yaml_text.load(value)
     except UsageError as error:

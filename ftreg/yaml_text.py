@@ -159,10 +159,15 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _leaves(item, f"{path}[{number}]")
     elif not isinstance(value, bool | int | float | str | None):
         yield path or "value", f"found {value!r}; write text or a number"
-    elif isinstance(value, str) and "\0" in value:
-        yield path or "value", "text with a NUL character; leave it out"
+    elif isinstance(value, str) and not is_text(value):
+        yield path or "value", "text with a NUL character, or with half a character of UTF-16; leave it out"
     elif isinstance(value, int) and abs(value) >= 1 << 63:
         yield path or "value", f"a whole number of {len(str(abs(value)))} digits; give a smaller one"
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be written to a file and name one: no NUL, no surrogate, as bytes that are no UTF-8 become."""
+    return "\0" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 @cache

@@ -23,8 +23,13 @@ TRAINING = ("train/", "grad_norm/", "distance/")
 """What is logged between evaluations begins so."""
 
 
-def check(methods: Sequence[Regularizer], trainer: pl.Trainer) -> None:
+def check(methods: Sequence[Regularizer], trainer: pl.Trainer, model: Any = None) -> None:
     """Refuse methods that cannot work together, or not with the trainer's strategy or precision.
+
+    Args:
+        methods: in the trainer's order.
+        trainer: with its strategy, and maybe its data.
+        model: the FineTuner, where its backbone and head are looked at too.
 
     Raises:
         ConflictError: two methods own one slot, or one is listed twice.
@@ -33,9 +38,10 @@ def check(methods: Sequence[Regularizer], trainer: pl.Trainer) -> None:
     """
     check_claims(methods)
     pooling = owner(methods, Slot.POOLER)
-    if pooling is not None and getattr(trainer.lightning_module, "head", "new") == "keep":
+    if pooling is not None and getattr(model, "head", "new") == "keep":
         raise UsageError(f"model.head is keep, and {pooling.name} puts another head there; leave one of them out")
-    check_rows(getattr(trainer.lightning_module, "backbone", ""), getattr(trainer, "datamodule", None))
+    if model is not None:
+        check_rows(model.backbone, getattr(trainer, "datamodule", None))
     heads = getattr(getattr(trainer, "datamodule", None), "heads", {})
     untaught = [method.name for method in methods if not method.supervised]
     if untaught and heads:

@@ -116,7 +116,7 @@ class FineTuner(pl.LightningModule):
         return []
 
     def setup(self, stage: str) -> None:
-        check(self.methods, self.trainer)
+        check(self.methods, self.trainer, self)
 
     def configure_model(self) -> None:
         if not hasattr(self, "encoder"):

@@ -77,14 +77,14 @@ def main(arguments: Sequence[str]) -> int:
     with reading():
         report = _read(options)
     from ftreg.atomic import together
-    from ftreg.report import tables
+    from ftreg.report import table_files
     from ftreg.report.figures import draw
     from ftreg.report.page import write
 
     out = options.out.expanduser()
     with together(out) as folder:
         drawn = draw(report, folder)
-        files = tables.write(report, folder)
+        files = table_files.write(report, folder)
         shown = write(report, folder, drawn)
     print(_text(report))
     figures = [path for png in drawn.values() for path in (png, png.with_suffix(".pdf"))]

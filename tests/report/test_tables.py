@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ftreg.report import tables
+from ftreg.report import table_files, tables
 from ftreg.report.analysis import analyse
 from ftreg.report.found import Found
 from ftreg.report.model import Report, Run
@@ -82,7 +82,7 @@ def test_latex_row_is_no_option_of_the_line_above() -> None:
 
 def test_files(tmp_path: Path) -> None:
     made = report()
-    written = tables.write(made, tmp_path / "out")
+    written = table_files.write(made, tmp_path / "out")
     names = {f"{name}.{kind}" for name in ("summary", "comparisons") for kind in ("md", "tex", "csv")}
     assert {path.name for path in written} == names | {"report.json"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names | {"report.json"}
@@ -97,11 +97,11 @@ def test_files(tmp_path: Path) -> None:
 
 def test_json_has_all_and_is_json() -> None:
     made = report()
-    content = json.loads(tables.as_json(made), parse_constant=pytest.fail)
+    content = json.loads(table_files.as_json(made), parse_constant=pytest.fail)
     assert content["comparisons"][0]["verdict"] == made.comparisons[0].verdict
     assert len(content["runs"]) == 18
     assert content["runs"][8]["score"] is None
     assert content["arms"][0]["summary"]["n"] == 9
     crossed = [Run("rte", "plain", f"{i}-{o}-0", "accuracy", "last", 0.6 + i + o) for i in (0, 1) for o in (0, 1)]
-    nested = json.loads(tables.as_json(analyse(Found(crossed))))["variances"]
+    nested = json.loads(table_files.as_json(analyse(Found(crossed))))["variances"]
     assert nested["rte"]["plain"]["residual"] == pytest.approx(0)

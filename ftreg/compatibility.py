@@ -37,6 +37,11 @@ def check(methods: Sequence[Regularizer], trainer: pl.Trainer, model: Any = None
             tokenizer of the rows does not fit the backbone.
     """
     check_claims(methods)
+    if methods and isinstance(trainer.strategy, SPLITTING):
+        raise UsageError(
+            f"{', '.join(m.name for m in methods)}: not under {type(trainer.strategy).__name__}, "
+            f"which splits parameters over ranks; use trainer.strategy=ddp"
+        )
     pooling = owner(methods, Slot.POOLER)
     if pooling is not None and getattr(model, "head", "new") == "keep":
         raise UsageError(f"model.head is keep, and {pooling.name} puts another head there; leave one of them out")
@@ -52,11 +57,6 @@ def check(methods: Sequence[Regularizer], trainer: pl.Trainer, model: Any = None
     if heads and not any(method.name == "MultiTask" for method in methods):
         raise UsageError(
             f"data.also has {', '.join(heads)}: add MultiTask(data.heads) to the callbacks, for their heads"
-        )
-    if methods and isinstance(trainer.strategy, SPLITTING):
-        raise UsageError(
-            f"{', '.join(m.name for m in methods)}: not under {type(trainer.strategy).__name__}, "
-            f"which splits parameters over ranks; use trainer.strategy=ddp"
         )
     exact = [method.name for method in methods if method.full_precision]
     if exact and str(trainer.precision) in ("16-true", "bf16-true"):

@@ -10,8 +10,9 @@ import pytest
 from ftreg import structure
 from ftreg.bench import grid
 from ftreg.bench.plans import difference
+from ftreg.evaluating import adopted
 from ftreg.identity import identity
-from ftreg.resume import adopt, check_same_run
+from ftreg.resume import KEY, check_same_run
 from ftreg.structure import subclasses
 from ftreg.table import describe
 
@@ -73,8 +74,8 @@ def test_the_same_value_in_another_form() -> None:
 
 
 def test_an_option_that_a_checkpoint_has_otherwise_is_taken() -> None:
-    run = {"config": config("model", packing=True)}
-    assert adopt("last.ckpt", run, config("model", packing=1), []) == ["--model.packing=true"]
+    run = {KEY: {"config": config("model", packing=True)}}
+    assert "--model.packing=true" in adopted(run, config("model", packing=1), [])
 
 
 def test_arms_are_told_apart() -> None:

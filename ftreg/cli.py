@@ -12,7 +12,6 @@ from pytorch_lightning.callbacks import ModelSummary, ProgressBar
 
 from ftreg import loggers, resume, run, stages, table
 from ftreg.bench.grid import Seed
-from ftreg.bench.state import resumable
 from ftreg.blame import watched
 from ftreg.checkpoints import Whole, load
 from ftreg.compatibility import SPLITTING, check, check_monitors, check_precision
@@ -33,6 +32,7 @@ from ftreg.loggers import Continuity
 from ftreg.methods.multi_task import MultiTask
 from ftreg.methods.two_stage import TwoStage
 from ftreg.names import listed
+from ftreg.places import resumable
 from ftreg.plan import Parsed, Plan, build, refuse_overlap
 from ftreg.quiet import quiet
 from ftreg.sharding import Sharding

@@ -16,9 +16,6 @@ from ftreg.names import listed
 from ftreg.regularizer import Regularizer
 from ftreg.structure import subclasses
 
-FOLDERS = ("checkpoints", "predictions")
-"""Of a run, below its own."""
-
 
 @dataclass
 class Seeds:
@@ -36,7 +33,7 @@ class Seeds:
 
 
 class SaveConfig(SaveConfigCallback):
-    """`config.yaml` in the run's folder, replaced whole by a second fit, and in every logger."""
+    """`config.yaml` in the run's folder, written whole once the data are read, and in every logger."""
 
     def __init__(self, parser: LightningArgumentParser, config: Any, notices: Sequence[str] = ()) -> None:
         super().__init__(parser, config)

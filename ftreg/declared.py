@@ -10,7 +10,7 @@ from typing import Any
 
 from ftreg import yaml_text
 from ftreg.errors import UsageError
-from ftreg.names import _pairs, _plain
+from ftreg.names import pairs, plain_value
 from glue_tasks.beside import Beside
 from glue_tasks.errors import DataError
 from glue_tasks.fields import problems
@@ -94,14 +94,14 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _given(arguments: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
     """(option, value, what a complaint begins with) of all that is said of the tasks, in order."""
-    for option, text in _pairs(arguments):
+    for option, text in pairs(arguments):
         if option in ("config", "c"):
             content = yaml_text.read(Path(text or ""), "check --config")
             yield from _of_group(_mapping(content).get("data"), f"{text}: ")
         elif option == "data":
-            yield from _of_group(_plain(text or "", option), "")
+            yield from _of_group(plain_value(text or "", option), "")
         elif option.startswith("data."):
-            value = _plain(text or "", option)
+            value = plain_value(text or "", option)
             # a word is what was typed: 5 and no are names on a command line
             as_typed = not isinstance(value, Mapping | list | None) and not option.endswith(".drop_short_rows")
             yield option, text if as_typed else value, ""

@@ -16,9 +16,9 @@ from ftreg.console import SAMPLE
 from ftreg.errors import UsageError
 from ftreg.folder import check_foreign, check_writable, held
 from ftreg.identity import same
-from ftreg.names import listed
+from ftreg.names import CONSOLE, listed
 from ftreg.regularizer import Regularizer
-from ftreg.resume import KEY, shown
+from ftreg.resume import KEY, argument, as_yaml
 from ftreg.structure import rebuild, structural
 
 GROUPS = ("model", "data", "seeds")
@@ -36,7 +36,7 @@ def adopted(checkpoint: Mapping[str, Any], config: Mapping[str, Any], given: Col
     found = [(group, name, value) for group in GROUPS for name, value in run.get(group, {}).items()]
     found += [("trainer", "precision", value) for value in [run.get("trainer", {}).get("precision")] if value]
     return [
-        f"--{group}.{name}={value if isinstance(value, str) else shown(value)}"
+        argument(f"{group}.{name}", value)
         for group, name, value in found
         # A path belongs to its source.
         if name in config[group] and not ((group, name) == ("data", "path") and "data.source" in given)
@@ -53,7 +53,7 @@ def restructured(checkpoint: Mapping[str, Any], callbacks: Any) -> list[str]:
     record = [entry for entry in checkpoint.get("ftreg", {}).get("methods", []) if entry["class"] not in listed_here]
     importlib.import_module("ftreg.methods.multi_task")
     return [
-        "--trainer.callbacks+=" + shown({"class_path": f"{type(m).__module__}.{m.name}", "init_args": m.options()})
+        "--trainer.callbacks+=" + as_yaml({"class_path": f"{type(m).__module__}.{m.name}", "init_args": m.options()})
         for m in rebuild(record)
     ]
 
@@ -63,20 +63,14 @@ def evaluated(callbacks: Sequence[pl.Callback]) -> list[pl.Callback]:
     return [c for c in callbacks if not isinstance(c, Regularizer) or structural(c)]
 
 
-def check(
-    command: str,
-    options: Any,
-    untrained: bool,
-    given: Mapping[str, str],
-    typed: str,
-) -> None:
+def check(command: str, options: Any, untrained: bool, given: Mapping[str, str]) -> None:
     """Refuse an evaluation of nothing, and what would mix it with a run.
 
     Args:
+        command: validate, test or predict.
         options: parsed.
         untrained: whether that was said.
         given: where each option was given, by its dotted name.
-        typed: of these, what stands for the command line.
 
     Raises:
         UsageError: what is wrong, and what to do.
@@ -87,7 +81,7 @@ def check(
             if untrained
             else f"{command} needs --ckpt_path RUN/checkpoints/best.ckpt, or --untrained for a head without training"
         )
-    if options.trainer.logger and any(n.startswith("trainer.logger") and w == typed for n, w in given.items()):
+    if options.trainer.logger and any(n.startswith("trainer.logger") and w == CONSOLE for n, w in given.items()):
         raise UsageError(f"trainer.logger: {command} logs nothing, what it finds is printed; leave it out")
     options.trainer.logger = False
 

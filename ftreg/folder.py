@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ftreg import history, yaml_text
-from ftreg.bench.state import REPLACED, resumable
-from ftreg.config import FOLDERS
 from ftreg.errors import UsageError
 from ftreg.launch import first, launch
 from ftreg.locks import Lock
+from ftreg.places import FOLDERS, REPLACED, resumable
 from ftreg.records import load
 from ftreg.resume import difference
 from glue_tasks.atomic import tidy

@@ -16,8 +16,8 @@ from huggingface_hub.errors import (
 )
 
 from ftreg.errors import UsageError
-from ftreg.names import nearest
 from ftreg.weight_files import FILES, INDEX, cause
+from glue_tasks.shown import nearest
 
 SECONDS = 5.0
 """That the Hub has to answer in."""

@@ -13,7 +13,8 @@ from ftreg.records import load
 SCHEMA = 1
 """Of `result.json`; part of the identity."""
 
-# How and where a run is computed and watched: the global batch and all noise are the same on any devices.
+# How and where a run is computed and watched. The global batch and all noise are the same on any devices; how the
+# batch is shared out, which dropout depends on, is kept apart: see `ftreg.sharding`.
 ELSEWHERE = frozenset(
     {
         "accelerator", "accumulate_grad_batches", "barebones", "default_root_dir", "detect_anomaly",

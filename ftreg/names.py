@@ -5,7 +5,6 @@ names neither the file nor the nearest valid name. So names come first: options,
 keys of YAML files. Nothing here imports torch.
 """
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 from ftreg import yaml_text
 from ftreg.errors import UsageError
 from ftreg.files import ordinary
-from glue_tasks.shown import shown
+from glue_tasks.shown import nearest, shown
 
 CALLBACKS = "trainer.callbacks"
 CONSOLE = "the command line"
@@ -27,13 +26,6 @@ LINKED = {
     "model.labels": "data.task",
 }
 """Options that are set through another one."""
-
-
-def nearest(name: str, valid: Collection[str]) -> str:
-    """`did you mean 'x'? ` if some valid name is close, else nothing."""
-    by_case = {v.lower(): v for v in valid}
-    close = difflib.get_close_matches(name.lower(), by_case, n=1)
-    return f"did you mean {by_case[close[0]]!r}? " if close else ""
 
 
 def unknown(what: str, name: str, valid: Collection[str]) -> str:
@@ -92,10 +84,10 @@ class Names:
         Raises:
             UsageError: one line with the nearest valid name.
         """
-        for key, value in _pairs(arguments):
+        for key, value in pairs(arguments):
             if key in ("h", "help"):
                 continue
-            plain = _plain(value or "", key)
+            plain = plain_value(value or "", key)
             _refuse_special(key, plain, "")
             if key in ("config", "c"):
                 self._file(Path(value or ""))
@@ -205,7 +197,7 @@ def _refuse_special(key: str, value: Any, where: str) -> None:
         ordinary(Path(value), most=None, where=f"{where}{key}: ")
 
 
-def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+def pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     """(option without dashes and `+`, value) of each option."""
     for position, argument in enumerate(arguments):
         if not argument.startswith("-") or not argument.lstrip("-")[:1].isalpha():
@@ -215,7 +207,7 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
         yield key.rstrip("+"), value if equals else following
 
 
-def _plain(value: str, key: str) -> Any:
+def plain_value(value: str, key: str) -> Any:
     """A command-line value as YAML reads it; what is no YAML is text, unless it is a list or a mapping."""
     if not yaml_text.is_text(value):
         raise UsageError(f"--{key}: found {shown(value)}, which is no UTF-8 text; give it in other characters")

@@ -139,7 +139,7 @@ class Parsed(LightningCLI):
                 check_options(options)
                 _cut(options, names.given)
         if arguments[0] != "fit":
-            evaluating.check(arguments[0], options, self.words["untrained"], names.given, CONSOLE)
+            evaluating.check(arguments[0], options, self.words["untrained"], names.given)
             for name in self.words:
                 options.pop(name, None)
 

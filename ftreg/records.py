@@ -12,6 +12,7 @@ from typing import Any, NotRequired, TypedDict, Union, get_args, get_origin, get
 
 from ftreg.errors import UsageError
 from ftreg.files import ordinary
+from glue_tasks.shown import shown
 
 Values = dict[str, float | None]
 """By metric; null for what is not finite."""
@@ -235,7 +236,7 @@ def fault(value: Any, kind: Any, at: str = "") -> str:
 def _parse(text: str) -> Any:
     content = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, parse_float=_finite)
     if not isinstance(content, dict):
-        raise ValueError(f"it holds {_shown(content)}, not keys with values")
+        raise ValueError(f"it holds {shown(content, 40)}, not keys with values")
     level, depth = [content], 0
     while level:
         depth += 1
@@ -275,9 +276,4 @@ def _key(at: str, name: str) -> str:
 
 
 def _unlike(value: Any, what: str, at: str) -> str:
-    return f"{at}: found {_shown(value)}, expected {what}"
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return f"{at}: found {shown(value, 40)}, expected {what}"

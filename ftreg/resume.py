@@ -86,7 +86,7 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any], there: str, he
     old = {name: value for name, value in ADDED.items() if name in new} | old
     for name in old | new:
         if not same(old.get(name), new.get(name)) and name not in MAY_DIFFER:
-            return f"{name} is {shown(old.get(name))} {there} and {shown(new.get(name))} {here}"
+            return f"{name} is {as_yaml(old.get(name))} {there} and {as_yaml(new.get(name))} {here}"
     return ""
 
 
@@ -101,6 +101,11 @@ def _options(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "trainer.callbacks", [c for c in callbacks if not watches(imported(c["class_path"], ""))]
 
 
-def shown(value: Any) -> str:
-    """A value as YAML and the command line write it, in one line."""
+def argument(name: str, value: Any) -> str:
+    """Write an option as it would be typed: of a string, quotes would become part of it."""
+    return f"--{name}={value if isinstance(value, str) else as_yaml(value)}"
+
+
+def as_yaml(value: Any) -> str:
+    """Write a value as YAML has it, in one line."""
     return str(yaml.safe_dump(value, default_flow_style=True, width=10_000)).removesuffix("\n").removesuffix("\n...")

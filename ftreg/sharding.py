@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from torch import nn
 
 from ftreg.errors import UsageError
-from ftreg.report.shares import spoken
+from ftreg.shares import spoken
 
 KEY = "ftreg_sharding"
 DEPENDS = ("ranks", "accumulation", "rows", "device")

@@ -23,7 +23,7 @@ from ftreg.identity import ELSEWHERE
 from ftreg.launch import first, launch
 from ftreg.names import listed
 from ftreg.records import Stage, load
-from ftreg.resume import shown
+from ftreg.resume import argument
 
 GROUPS = ("model", "data", "trainer", "seeds")
 BESIDE = ("ckpt_path", "seed_everything", "weights_only")
@@ -63,12 +63,7 @@ def arguments(two_stage: Mapping[str, Any], target: Mapping[str, Any]) -> list[s
         "trainer": trainer,
         "seeds": own["seeds"],
     }
-    return [
-        # A string as it would be typed: quotes would become part of it.
-        f"--{group}.{name}={value if isinstance(value, str) else shown(value)}"
-        for group in GROUPS
-        for name, value in merged[group].items()
-    ]
+    return [argument(f"{group}.{name}", value) for group in GROUPS for name, value in merged[group].items()]
 
 
 def obtain(folder: Path, train: Callable[[], None]) -> None:

@@ -120,10 +120,6 @@ def _plus(a: Gradient, b: Gradient) -> list[Tensor | None]:
     return [y if x is None else x if y is None else x + y for x, y in zip(a, b, strict=True)]
 
 
-def _dense(gradient: Gradient, params: Sequence[Tensor]) -> list[Tensor]:
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(params, gradient, strict=True)]
-
-
 def _norm(gradient: Gradient) -> Tensor:
     return torch.nn.utils.get_total_norm([g for g in gradient if g is not None])
 

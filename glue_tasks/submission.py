@@ -1,6 +1,5 @@
 """The files the GLUE server takes: one TSV of predictions per test split, zipped together."""
 
-import difflib
 import math
 import operator
 import zipfile
@@ -11,7 +10,7 @@ from pathlib import Path
 from glue_tasks.atomic import together
 from glue_tasks.errors import DataError
 from glue_tasks.files import ordinary
-from glue_tasks.shown import listed, shown
+from glue_tasks.shown import listed, nearest, shown
 from glue_tasks.tasks import GLUE, Task
 
 PLACEHOLDER = "placeholder"
@@ -56,9 +55,8 @@ def write_submission(predictions: Mapping[str, Sequence[float]], folder: Path) -
     slots = _slots()
     for key in predictions:
         if key not in slots:
-            near = difflib.get_close_matches(key, slots, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise DataError(f"predictions {key!r}: not a test split of GLUE; {hint}expected {', '.join(slots)}")
+            near = nearest(key, slots)
+            raise DataError(f"predictions {key!r}: not a test split of GLUE; {near}expected {', '.join(slots)}")
     texts = {slot.file: _text(key, slot, predictions.get(key)) for key, slot in slots.items()}
     try:
         with together(folder) as place:

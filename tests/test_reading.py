@@ -134,7 +134,7 @@ CAFE = "text,label\n" + "a row,yes\n" * 2000 + "caf\xe9 au lait,no\n"
         ("train.csv", CAFE.encode("utf-32"), "train.csv: UTF-32 text, not UTF-8"),
         ("train.csv", CAFE.encode("utf-16-le"), "train.csv:1: every second byte is NUL, as in UTF-16 text"),
         ("train.csv", "text,label\na,yes\nb\0c,no\n", "train.csv:3: holds a NUL byte"),
-        ("train.csv", gzip.compress(b"text,label\n", mtime=0), "train.csv: compressed with gzip, not text; unpack it: gunzip"),
+        ("train.csv", gzip.compress(b"text,label\n", mtime=0), "train.csv: compressed with gzip, not text; unpack it"),
         ("train.csv", b"PK\x03\x04rest", "train.csv: a zip file or an Excel workbook, not text"),
         ("train.csv", "text;label\na;yes\n", "its columns are separated by semicolons, and those of a .csv file are n"),
         ("train.csv", "text\tlabel\na\tyes\n", "its columns are separated by tabs, and those of a .csv file are not; "),

@@ -17,10 +17,11 @@ from ftreg.bench.cells import Cell
 from ftreg.bench.grid import PLAIN, Grid
 from ftreg.bench.plans import Checked, check, difference
 from ftreg.bench.progress import Progress, estimate, spoken
-from ftreg.bench.state import State, Status, diverged, resumable, store
+from ftreg.bench.state import State, Status, diverged, store
 from ftreg.bench.state import read as read_state
 from ftreg.errors import UsageError
 from ftreg.names import unknown
+from ftreg.places import resumable
 from ftreg.records import load
 
 RECORD = "grid.json"

@@ -42,7 +42,8 @@ from typing import Any, NamedTuple
 
 from ftreg import yaml_text
 from ftreg.errors import UsageError
-from ftreg.names import nearest, unknown
+from ftreg.names import unknown
+from glue_tasks.shown import nearest
 
 PLAIN = "plain"
 MATCHED = "matched"

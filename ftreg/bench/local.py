@@ -16,10 +16,11 @@ from typing import Any
 
 from ftreg import stages
 from ftreg.bench.cells import Cell
-from ftreg.bench.state import Lock, State, Status, read, resumable, store
+from ftreg.bench.state import Lock, State, Status, read, store
 from ftreg.errors import STOPPED
 from ftreg.folder import clear
 from ftreg.launch import LAUNCH
+from ftreg.places import resumable
 from ftreg.records import load
 
 POLL = 0.1

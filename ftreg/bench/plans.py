@@ -10,7 +10,7 @@ from ftreg.bench.cells import Cell
 from ftreg.complaints import reading
 from ftreg.identity import ELSEWHERE, same
 from ftreg.plan import Plan, build, data_of, data_options, refuse_overlap
-from ftreg.resume import shown
+from ftreg.resume import as_yaml
 from glue_tasks.data import GlueDataModule
 
 
@@ -63,7 +63,7 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     old, new = dict(_flat(before)), dict(_flat(now))
     for name in old | new:
         if not same(old.get(name), new.get(name)):
-            return f"{name} {shown(old.get(name))} there and {shown(new.get(name))} in the grid"
+            return f"{name} {as_yaml(old.get(name))} there and {as_yaml(new.get(name))} in the grid"
     return ""
 
 

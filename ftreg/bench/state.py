@@ -13,10 +13,8 @@ from typing import Any
 
 from ftreg import locks
 from ftreg.atomic import write_atomically
+from ftreg.places import resumable
 from ftreg.records import load
-
-REPLACED = ".replaced-"
-"""Before a number, in the name of a run's folder that `ftreg fit --overwrite` has moved aside."""
 
 
 class Status(StrEnum):
@@ -62,12 +60,6 @@ def read(folder: Path, held: bool = False) -> State:
     if error:
         return State(Status.FAILED, error["line"])
     return State(Status.CUT_OFF if resumable(folder) else Status.WAITING)
-
-
-def resumable(folder: Path) -> Path | None:
-    """The checkpoint that a run goes on from: its last, or its best where a kill came between the first two."""
-    places = (folder / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
-    return next((place for place in places if place.is_file()), None)
 
 
 def diverged(error: Mapping[str, Any]) -> bool:

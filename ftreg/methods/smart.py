@@ -27,7 +27,7 @@ projection, its own divergences. The proximal term is not in it.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
@@ -45,8 +45,6 @@ from ftreg.step import Place, Scalar, Step
 
 WEAK = 1e-3
 """Below this share of the task's gradient, the smoothness term does nothing to speak of."""
-
-Divergence = Callable[[Tensor, Tensor], Tensor]
 
 
 class SMART(Regularizer):

@@ -12,9 +12,9 @@ from ftreg.report.paired import holm, needed_pairs, sign_flip, warnings, wilcoxo
 from ftreg.report.power import pairs_needed
 from ftreg.report.predicted import over_items
 from ftreg.report.reading import by_seed
-from ftreg.report.shares import differing
 from ftreg.report.statistics import Interval, levene, summary
 from ftreg.report.verdict import counted, sentence, significant
+from ftreg.shares import differing
 
 SIMULATIONS = 400
 """Of the power: enough for a number of pairs in a sentence."""

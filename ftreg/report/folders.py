@@ -7,8 +7,9 @@ from typing import Any
 
 from ftreg import history
 from ftreg.bench.grid import Seed
-from ftreg.bench.state import REPLACED, diverged
+from ftreg.bench.state import diverged
 from ftreg.errors import UsageError
+from ftreg.places import REPLACED
 from ftreg.records import Result, load
 from ftreg.report.direction import REVERSED, upwards
 from ftreg.report.found import Choice, Found

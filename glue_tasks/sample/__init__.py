@@ -16,8 +16,6 @@ from glue_tasks.errors import DataError
 from glue_tasks.sample import acceptability, answering, inference, paraphrase, pronouns, sentiment
 from glue_tasks.sample.lexicon import BOTH, EVERYDAY, WORK, Lexicon
 
-NOTE = "built-in sample: generated sentences for trying out and for tests, not GLUE"
-
 _SEED = "ftreg sample 1"
 # Residues of the hash of a row's first text. Matched and mismatched may have the same, their words differ;
 # AX's "test" may not have those of any split of MNLI.

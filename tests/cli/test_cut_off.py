@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ftreg import run
-from ftreg.bench.state import resumable
 from ftreg.history import History
+from ftreg.places import resumable
 from glue_tasks import atomic
 from tests.cli.runs import MIXOUT, fit, metrics, result, same, weights
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from ftreg.report.shares import differing
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
@@ -14,7 +15,6 @@ from ftreg.__main__ import main
 from ftreg.backbone import backbone_path
 from ftreg.cost import Cost
 from ftreg.report.model import Run
-from ftreg.report.shares import differing
 from ftreg.sharding import KEY, Sharding, drops
 from tests.cli.runs import SHORT, fit, metrics, result, weights
 from tests.cli.test_folder import changed, snapshot

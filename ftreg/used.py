@@ -131,9 +131,16 @@ def from_result(result: Mapping[str, Any], where: str) -> Fit:
 
 
 def from_folder(folder: Path) -> Fit:
-    """Of a run's configuration, which alone has its loggers, with the start that its record tells of."""
+    """Of a run's configuration, which alone has its loggers, with the start that its record tells of.
+
+    Raises:
+        UsageError: there is no record, or it cannot be read.
+    """
     record, config = folder / RESULT, folder / CONFIG
-    fit = from_result(load(record, Fitted), str(record))
+    content = load(record, Fitted)
+    if not content:
+        raise UsageError(f"{record}: no such file; give a folder that `ftreg fit` has written")
+    fit = from_result(content, str(record))
     return from_config(_load(config), str(config), fit.start) if config.is_file() else fit
 
 

@@ -222,9 +222,9 @@ def test_what_cannot_be_fine_tuned_is_refused_at_load(tmp_path: Path, architectu
     }[architecture]
     model = transformers.AutoModel.from_config(build(vocab_size=120, pad_token_id=1, eos_token_id=3))
     model.save_pretrained(tmp_path)
-    with pytest.raises(UsageError, match=r"cannot run on word embeddings alone") as found:
+    with pytest.raises(UsageError, match=r"cannot run on word embeddings and a mask alone") as found:
         Encoder(str(tmp_path), LABELS)
-    assert str(found.value).startswith(f"fine-tuning: not with backbone {tmp_path} (")
+    assert str(found.value).startswith(f"backbone {tmp_path}: ")
     assert "\n" not in str(found.value)
     assert len(str(found.value)) < 500
 

@@ -1,6 +1,5 @@
 """A small grid to be changed, the command on it, and a stand-in for the fits."""
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,14 +14,6 @@ from tests.cli.runs import ROOT
 
 Bench = Callable[..., int]
 Write = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def interruptible() -> Iterator[None]:
-    """Ctrl-C arrives, also where the tests run in the background of a script, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -188,6 +188,7 @@ class FineTuner(pl.LightningModule):
             terms[objective.name] = objective.objective(step)
         for method in self.methods:
             step.on_behalf_of(method.name)
+            method.observe(step)
             penalty = method.penalty(step)
             if isinstance(penalty, Mapping):
                 terms |= {f"{method.name}/{name}": term for name, term in penalty.items()}

@@ -53,9 +53,9 @@ class Limits:
                 f"embeddings for {self.words}; save it after resize_token_embeddings(len(tokenizer))"
             )
         if not tokenizer.num_special_tokens_to_add(pair=False):
-            raise UsageError(
-                f"backbone {backbone}: its tokenizer puts no special token around a text, such as [CLS], which heads "
-                f"read; save the tokenizer that the model was trained with (its tokenizer.json has a post_processor)"
+            rank_zero_warn(
+                f"backbone {backbone}: its tokenizer puts no special token around a text, such as [CLS], which most "
+                f"heads read; if the model was trained with some, save that tokenizer (with its post_processor)"
             )
         encoding = tokenizer.backend_tokenizer.encode("a", "b" if pairs else None)
         kind = max(encoding.type_ids, default=0) if "token_type_ids" in tokenizer.model_input_names else 0

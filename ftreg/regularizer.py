@@ -116,6 +116,9 @@ class Regularizer(pl.Callback):
         """
         return None
 
+    def observe(self, step: Step) -> None:
+        """See a micro-batch, for what the method logs by itself; change nothing."""
+
     def logged(self, values: Mapping[str, float], number: int) -> None:
         """See what optimizer step `number` logs of this method, by the names that it was recorded under."""
 

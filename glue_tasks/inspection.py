@@ -4,28 +4,26 @@ import numpy as np
 from datasets import Dataset
 from pytorch_lightning.utilities import rank_zero_warn
 
-from glue_tasks.errors import DataError
 from glue_tasks.shown import listed
 from glue_tasks.tasks import Task
 from glue_tasks.tokens import labels_of
 
 
 def inspect(task: Task, split: str, table: Dataset, evaluate: bool = True) -> None:
-    """Warn of classes that no row has, of rows without a text, and of a regression that looks like classes.
+    """Warn of a table with nothing to learn, of classes that no row has, of rows without a text, and of a regression
+    that looks like classes.
 
     Of labels only where the task is to be evaluated: else nothing need be learnt of them.
-
-    Raises `DataError`: all rows are of one class, or have one target, so that there is nothing to learn.
     """
     where, labels = f"{split!r} of task {task.name!r}", labels_of(table)
     values = np.unique(labels)
     if len(values) == 1 and evaluate:
         one = f"{values[0]:g}" if task.regression else repr(task.labels[int(values[0])])
-        raise DataError(
+        rank_zero_warn(
             f"all {len(labels)} rows of {where} are labelled {one}, so there is nothing to learn; check its column "
             f"{task.label!r}, or set data.evaluate=false to train without labels"
         )
-    if task.regression:
+    elif task.regression:
         if evaluate and len(values) == 2 and all(float(value).is_integer() for value in values):
             classes = listed(f'"{value:g}"' for value in values)
             rank_zero_warn(

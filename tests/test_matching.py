@@ -108,7 +108,6 @@ def padless(folder: str) -> None:
         ("bert", {}, grown, "its tokenizer has ids up to 1209"),
         ("bert", {"vocab_size": 800}, None, "ids up to 1208"),
         ("roberta", {"type_vocab_size": 1}, None, "its tokenizer writes token type 1, its model has 1"),
-        ("bert", {}, bare, "its tokenizer puts no special token around a text"),
         ("bert", {}, padless, "no padding token; set pad_token"),
         ("bert", {}, lambda folder: Path(folder, "tokenizer.json").write_text("{"), "no tokenizer can be loaded"),
         ("bart", BARTS, None, "BartForSequenceClassification cannot run on word embeddings"),
@@ -138,6 +137,13 @@ def test_a_fit_ends_in_one_line_before_any_row_is_read(
     assert len(err) < 500
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_tokenizer_without_special_tokens_is_told_of(tmp_path: Path) -> None:
+    backbone = made(tmp_path, "bert")
+    bare(backbone)
+    with pytest.warns(UserWarning, match="its tokenizer puts no special token around a text"):
+        limits(backbone).check(read_tokenizer(backbone), backbone, pairs=True)
 
 
 def test_rows_are_cut_to_what_a_model_takes(tmp_path: Path) -> None:

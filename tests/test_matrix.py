@@ -21,9 +21,7 @@ LAYERED = {"LayerPooling", "GradualUnfreezing", "ReplacedTokens", "SMART below",
 OTHERS: dict[str, set[str]] = {
     "big_bird": set(),
     "eurobert": set(),
-    "opt": {"SMART below", "MaskedLM", "ReplacedTokens"},
     "xlm": LAYERED,
-    "xlnet": LAYERED | {"MaskedLM"},
 }
 """What is refused of other architectures."""
 

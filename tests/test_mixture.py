@@ -245,7 +245,7 @@ def test_the_data_module_resumes_within_an_epoch():
         ({"sampling": "temperature", "temperature": 0.0}, r"data\.temperature=0\.0 must be above 0"),
         ({"sampling": "temperature", "temperature": float("nan")}, r"data\.temperature=nan must be above 0"),
         ({"temperature": 2.0}, r"data\.temperature=2\.0 needs data\.sampling=temperature"),
-        ({"sampling": "uniform"}, "data.sampling='uniform' is unknown"),
+        ({"sampling": "uniform"}, "data.sampling is 'uniform'; valid"),
     ],
 )
 def test_refused_at_once(options: dict[str, Any], words: str):

@@ -137,7 +137,7 @@ def test_a_fresh_head_says_so_and_all_that_trains_is_reached(tmp_path: Path, arc
     assert heads
 
 
-@pytest.mark.parametrize("architecture", ["bert", "fnet", "data2vec-text"])
+@pytest.mark.parametrize("architecture", ["bert", "data2vec-text"])
 def test_nothing_of_a_fresh_head_is_left_undrawn(tmp_path: Path, architecture: str):
     """What memory holds is made NaN, where nothing is written into it."""
     path = checkpoint(tmp_path, architecture)

@@ -141,8 +141,7 @@ class LayerPooling(Regularizer):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._encoder, self._seen = pl_module.encoder, Tally()  # type: ignore[assignment]
 
-    def penalty(self, step: Step) -> None:
-        """None; it sees every micro-batch of a step whose weights are logged."""
+    def observe(self, step: Step) -> None:
         if step.logs and self._encoder is not None:
             for number, weight in self.weights(self._encoder).items():
                 self._seen.mean(str(number), weight.expand(step.valid.shape), step.valid)

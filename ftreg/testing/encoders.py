@@ -62,8 +62,17 @@ SPECIAL = {
     "mask_token": "[MASK]",
 }
 """The first five tokens."""
-TOKENS = [*SPECIAL.values(), *(f"{'##' if number % 3 == 2 else ''}t{number}" for number in range(5, 120))]
-"""The tiny encoders' vocabulary, in id order; every third token goes on with a word."""
+CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,'"
+
+
+def _token(number: int) -> str:
+    """Every third goes on with a word; with the others, they spell any word of those characters."""
+    goes_on, place = number % 3 == 2, (number - 5) // 3 if number % 3 == 2 else (number - 5) * 2 // 3
+    return f"{'##' * goes_on}{CHARACTERS[place] if place < len(CHARACTERS) else f't{number}'}"
+
+
+TOKENS = [*SPECIAL.values(), *map(_token, range(5, 120))]
+"""The tiny encoders' vocabulary, in id order."""
 
 
 def configuration(architecture: str, **changes: Any) -> transformers.PretrainedConfig:
@@ -92,5 +101,11 @@ def checkpoint(folder: Path, architecture: str, **changes: Any) -> str:
         transformers.AutoModel.from_config(config).save_pretrained(folder)
     vocabulary = {token: number for number, token in enumerate(TOKENS)}
     words = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]"))
+    words.normalizer = tokenizers.normalizers.Lowercase()
+    words.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    around = [("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
+    words.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=around
+    )
     transformers.PreTrainedTokenizerFast(tokenizer_object=words, **SPECIAL).save_pretrained(folder)
     return str(folder)

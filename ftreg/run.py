@@ -1,6 +1,7 @@
 """The record of one run in its folder: predictions and `result.json`, each file whole or not there.
 
 RUN/config.yaml  metrics.csv  checkpoints/{best,last}.ckpt  predictions/<split>[.last].parquet  result.json
+and, while it runs, .run.lock (`ftreg.folder`) and, on several processes, .ranks/ (`ftreg.watch`).
 """
 
 import json

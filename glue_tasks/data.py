@@ -1,33 +1,28 @@
-"""GLUE as a Lightning data module: splits by protocol, tokens in memory, loaders that resume exactly."""
+"""GLUE as a Lightning data module: the splits as tokens in memory, with loaders that resume exactly."""
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Literal
 
 import pytorch_lightning as pl
-from datasets import Dataset
 from pytorch_lightning.callbacks import GradientAccumulationScheduler
-from pytorch_lightning.utilities import rank_zero_warn
 from torchmetrics import MetricCollection
 from transformers import PreTrainedTokenizerBase
 
-from glue_tasks.beside import Beside, Other, others
-from glue_tasks.carving import carve
-from glue_tasks.documents import TEXT
+from glue_tasks.beside import Beside
 from glue_tasks.errors import DataError
-from glue_tasks.inspection import inspect
 from glue_tasks.known import task_of
 from glue_tasks.loader import EvalLoader, Rows, State, TrainLoader
 from glue_tasks.metrics import combined, majority, metrics
 from glue_tasks.mixture import MixtureLoader, Sampling, check_sampling
 from glue_tasks.options import faults
 from glue_tasks.seeds import whole
-from glue_tasks.sources import Source, fingerprint, load
+from glue_tasks.sources import Source
+from glue_tasks.splits import Protocol, Splits
 from glue_tasks.tasks import Task
 from glue_tasks.tokens import labels_of, load_tokenizer, tokenise
 
 
-class GlueDataModule(pl.LightningDataModule):
+class GlueDataModule(Splits, pl.LightningDataModule):
     """The splits of one task.
 
     Protocol `holdout` carves a split `selection` out of train, to choose everything by, and leaves the dev
@@ -56,7 +51,7 @@ class GlueDataModule(pl.LightningDataModule):
         tokenizer: str = "",
         source: Source = "sample",
         path: str | None = None,
-        protocol: Literal["holdout", "dev"] = "holdout",
+        protocol: Protocol = "holdout",
         train_split: str | None = None,
         train_subset: int | None = None,
         evaluate: bool = True,
@@ -69,138 +64,33 @@ class GlueDataModule(pl.LightningDataModule):
         sampling: Sampling = "proportional",
         temperature: float = 1.0,
     ) -> None:
-        super().__init__()
         for name, found in faults(GlueDataModule.__init__, locals()):
             raise DataError(f"data.{name} {found}")
-        self.task = task_of(task)
+        sizes = {
+            "batch_size": batch_size,
+            "eval_batch_size": eval_batch_size,
+            "train_subset": train_subset,
+            "max_length": max_length,
+        }
+        for name, size in sizes.items():
+            if size is not None and size < 1:
+                raise DataError(f"data.{name}={size} must be at least 1")
+        check_sampling(sampling, temperature)
+        super().__init__(task_of(task), source, path, protocol, train_split, train_subset, evaluate, split_seed, also)
         self.labels = self.task.labels
         self.tokenizer, self.max_length = tokenizer, max_length
-        self.source, self.path = source, path
-        self.protocol, self.train_subset = protocol, train_subset
-        self.train_split = train_split or self.task.train
-        self.evaluate = evaluate and self.task != TEXT
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.order_seed = whole(order_seed, "data.order_seed")
-        self.split_seed = whole(split_seed, "data.split_seed")
         self.sampling: Sampling = sampling
         self.temperature = temperature
-        self.beside: dict[str, Other] = others(also, self.task, source, path, self.split_seed)
-        """Tasks that train beside this one, by the split that their rows are: `train/<task>`."""
-        self.missing_splits: tuple[str, ...] = ()
-        """Dev splits that are not at hand; only where training uses another dev split."""
         self.truncated: dict[str, int] = {}
         """How many rows were cut to `max_length`, by split, of those tokenised so far."""
-        self._raw: dict[str, Dataset] = {}
         self._rows: dict[str, Rows] = {}
         self._train_loader: TrainLoader | MixtureLoader | None = None
         self._resumed: State | None = None
         metrics(self.task)  # complains of a class path now, and not at the first evaluation
-        self._check()
 
-    def _check(self) -> None:
-        for option in ("batch_size", "eval_batch_size", "train_subset", "max_length"):
-            value = getattr(self, option)
-            if value is not None and value < 1:
-                raise DataError(f"data.{option}={value} must be at least 1")
-        check_sampling(self.sampling, self.temperature)
-        task, split = self.task, self.train_split
-        if split is not None and split not in task.trainable:
-            valid = ", ".join(task.trainable) or "none"
-            raise DataError(f"data.train_split={split!r}: task {task.name!r} trains on one of: {valid}")
-        if split is not None and self.evaluate and self.protocol == "dev" and set(task.dev) <= {split}:
-            raise DataError(
-                f"data.protocol=dev leaves no split to evaluate on when {task.name!r} trains on {split!r}; "
-                "use data.protocol=holdout, or data.evaluate=false"
-            )
-
-    # Splits
-
-    @property
-    def heads(self) -> dict[str, tuple[str, ...]]:
-        """The labels of each task that trains beside this one, by its name; empty where none does."""
-        return {other.task.name: other.task.labels for other in self.beside.values()}
-
-    @property
-    def sample(self) -> bool:
-        """Whether these are the built-in sample's rows, whose scores say nothing about GLUE."""
-        return self.source == "sample"
-
-    @cached_property
-    def dev_splits(self) -> tuple[str, ...]:
-        """The dev splits that are not trained on."""
-        splits = tuple(split for split in self.task.dev if split != self.train_split)
-        if self.protocol == "dev" or self.train_split not in self.task.dev:
-            return splits
-        # training on a dev split is for when the download is not whole: MNLI from its matched dev set alone
-        for split in splits:
-            try:
-                self._load(split)
-            except DataError as error:
-                self.missing_splits += (split,)
-                if self.evaluate:
-                    rank_zero_warn(f"evaluating without {split}: {error}")
-        return tuple(split for split in splits if split not in self.missing_splits)
-
-    @property
-    def evaluation_splits(self) -> tuple[str, ...]:
-        """What `val_dataloader` yields, a loader each: what choices during a run may look at."""
-        if not self.evaluate:
-            return ()
-        return ("selection",) if self._carves else self.dev_splits
-
-    @property
-    def final_splits(self) -> tuple[str, ...]:
-        """What a finished run is scored on."""
-        if not self.evaluate:
-            return ()
-        return ("selection", *self.dev_splits) if self._carves else self.dev_splits
-
-    @property
-    def _carves(self) -> bool:
-        return self.protocol == "holdout" and self.train_split is not None and self.task != TEXT
-
-    def table(self, split: str) -> Dataset:
-        """The rows of a split: of `train` those trained on, `selection`, or any other as it was read.
-
-        `train/<task>` has those of a task beside this one.
-        """
-        if split in self.beside:
-            return self.beside[split].table
-        return self._carved[split] if split in self._carved_names else self._load(split)
-
-    @property
-    def _carved_names(self) -> tuple[str, ...]:
-        return ("train", "selection") if self._carves else ("train",)
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Rows of the train and final splits."""
-        return {split: len(self.table(split)) for split in ("train", *self.beside, *self.final_splits)}
-
-    @cached_property
-    def fingerprints(self) -> dict[str, str]:
-        """Hash of the rows of the train and final splits."""
-        return {split: fingerprint(self.table(split)) for split in ("train", *self.beside, *self.final_splits)}
-
-    def _load(self, split: str) -> Dataset:
-        if split not in self._raw:
-            table = load(self.task, split, self.source, self.path)
-            if not len(table):
-                raise DataError(f"split {split!r} of task {self.task.name!r} has no rows; check data.path")
-            self._raw[split] = table
-        return self._raw[split]
-
-    @cached_property
-    def _carved(self) -> dict[str, Dataset]:
-        """Train and selection; the selection depends on the rows and `split_seed`, not on the subset."""
-        if self.train_split is None:
-            raise DataError(f"task {self.task.name!r} has no training split; it is for predicting only")
-        whole = self._load(self.train_split)
-        inspect(self.task, self.train_split, whole, self.evaluate)
-        selection = None
-        if self._carves:
-            selection = min([len(whole) // 10, *(len(self._load(split)) for split in self.dev_splits[:1])])
-        return carve(self.task, self.train_split, whole, selection, self.train_subset, self.split_seed)
+    # Tokens
 
     def rows(self, split: str) -> Rows:
         """A split's tokens, made once."""

@@ -16,7 +16,7 @@ from ftreg.errors import UsageError
 from ftreg.heads import Policy
 from ftreg.logged import counted, log_step, logs_now
 from ftreg.noise import Moment, Noise
-from ftreg.optim import adamw, clip
+from ftreg.optim import adamw, anchors_of, clip
 from ftreg.predictions import Collector, Predictions, log_scores
 from ftreg.regularizer import Regularizer, Slot, owner
 from ftreg.step import Scalar, Step
@@ -134,9 +134,7 @@ class FineTuner(pl.LightningModule):
         for method in self.methods:
             method.remember(self.encoder)
         if self.decay_towards == "anchor" and self.weight_decay:
-            for name, parameter in self.encoder.named_parameters():
-                if parameter.ndim >= 2 and self.encoder.anchored(name):
-                    self.encoder.anchor(name)
+            anchors_of(self.encoder, dict(self.encoder.named_parameters()))
         self._weights = None
 
     # One training step

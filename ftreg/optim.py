@@ -23,11 +23,14 @@ def adamw(
 ) -> "AdamW":
     """The optimizer of all that trains in an encoder; arguments as of `AdamW` and `FineTuner`."""
     named = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
-    anchors: dict[str, Tensor] = {}
-    if decay_towards == "anchor" and weight_decay:
-        anchors = {name: encoder.anchor(name) for name, p in named.items() if p.ndim >= 2 and encoder.anchored(name)}
+    anchors = anchors_of(encoder, named) if decay_towards == "anchor" and weight_decay else {}
     trained = {name: rate for name, rate in rates.items() if name in named}  # an objective may have frozen the head
     return AdamW(named, anchors, lr, weight_decay, fused, trained)
+
+
+def anchors_of(encoder: Encoder, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Have the encoder keep, and give, the anchor of each of these parameters that decays towards one."""
+    return {name: encoder.anchor(name) for name, p in named.items() if p.ndim >= 2 and encoder.anchored(name)}
 
 
 def clip(params: Sequence[Tensor], value: float, algorithm: str) -> Tensor:

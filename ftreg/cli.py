@@ -141,7 +141,7 @@ class Cli(Parsed):
                 Diagnostics(),
                 Continuity(),
                 self.sharding,
-                resume.Provenance(self.datamodule.task.name, self._plain(), self.identity),
+                resume.Provenance(self.datamodule, self._plain(), self.identity),
             ]
             callbacks.append(Stopping())
             callbacks.append(Console(self.datamodule, self.model.backbone))
@@ -189,6 +189,9 @@ class Cli(Parsed):
                 check_labels(checkpoint, self.model.labels)
                 check_fits(self._earlier[0], checkpoint, self.model)
                 self.sharding.check(self._earlier[0], self.trainer, self.model, self.words["reshard"])
+        # Rows that cannot be read are found out before a folder is touched, and before an earlier run is moved aside.
+        self.datamodule.setup("fit")
+        _ = self.datamodule.sizes
         if self.folder is not None and (said := self.folder.open()):
             say(said)
 
@@ -200,7 +203,7 @@ class Cli(Parsed):
         names = ("loss", "score", *self.datamodule.task.metric_names)
         logged = [f"{split}/{name}" for split in self.datamodule.evaluation_splits for name in names]
         root = Path(self.trainer.default_root_dir)
-        check_monitors(listed(options.callbacks), logged, root / "checkpoints")
+        check_monitors(listed(options.callbacks), logged, root / "checkpoints", options.log_every_n_steps)
 
     def after_fit(self) -> None:
         """The record of a fit that came to its end."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 
 from ftreg.errors import UsageError
@@ -19,8 +19,10 @@ SPLITTING = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
 """Strategies that split parameters over ranks, each of which then sees parts."""
 EVALUATING = ("limit_val_batches", "limit_test_batches", "limit_predict_batches", "overfit_batches")
 """Trainer options that would leave rows out of an evaluation."""
-TRAINING = ("train/", "grad_norm/", "distance/")
-"""What is logged between evaluations begins so."""
+STEPS = ("train/", "grad_norm/")
+"""What is logged at some steps alone begins so."""
+TRAINING = (*STEPS, "distance/")
+"""What is logged beside evaluations' scores begins so."""
 
 
 def check(methods: Sequence[Regularizer], trainer: pl.Trainer, model: Any = None) -> None:
@@ -139,13 +141,14 @@ def check_precision(asked: Any, trainer: pl.Trainer) -> None:
         )
 
 
-def check_monitors(callbacks: Iterable[pl.Callback], logged: Sequence[str], folder: Path) -> None:
+def check_monitors(callbacks: Iterable[pl.Callback], logged: Sequence[str], folder: Path, every: int = 1) -> None:
     """Refuse callbacks that watch what a run does not log, or the wrong way up, and checkpoints in the run's own place.
 
     Args:
         callbacks: the user's.
         logged: what each evaluation logs.
         folder: of the run's checkpoints.
+        every: so many steps losses and gradient norms are logged; evaluations fall where they may.
 
     Raises:
         UsageError: names the callback, and what to do instead.
@@ -157,6 +160,11 @@ def check_monitors(callbacks: Iterable[pl.Callback], logged: Sequence[str], fold
             if monitor not in logged and not monitor.startswith(TRAINING):
                 found = unknown(f"{name} watches", monitor, logged) if logged else f"{name}: nothing is evaluated here"
                 raise UsageError(found)
+            if isinstance(callback, EarlyStopping) and monitor.startswith(STEPS) and every != 1:
+                raise UsageError(
+                    f"{name} watches {monitor}, which is logged every {every} steps and may be missing when it looks; "
+                    "give trainer.log_every_n_steps=1, or strict=false"
+                )
             better = {"score": "max", "loss": "min"}.get(monitor.rpartition("/")[2], mode)
             if mode != better:
                 raise UsageError(f"{name} watches {monitor} with mode={mode}; give mode={better}")

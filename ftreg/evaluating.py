@@ -18,8 +18,9 @@ from ftreg.folder import check_foreign, check_writable, held
 from ftreg.identity import same
 from ftreg.names import CONSOLE, listed
 from ftreg.regularizer import Regularizer
-from ftreg.resume import KEY, argument, as_yaml
+from ftreg.resume import KEY, MAY_DIFFER, argument, as_yaml
 from ftreg.structure import rebuild, structural
+from glue_tasks import fingerprint
 
 GROUPS = ("model", "data", "seeds")
 
@@ -162,3 +163,7 @@ class Banner(pl.Callback):
         ]
         if changed:
             yield f"other than in its run: {', '.join(changed)}"
+        rows = self.run.get("rows", {}) if {*changed} <= MAY_DIFFER else {}
+        moved = [split for split in splits if split in rows and rows[split] != fingerprint(self.data.table(split))]
+        if moved:
+            yield f"not the rows of its run, and maybe some that it was trained on: {', '.join(moved)}"

@@ -150,6 +150,11 @@ def configuration(backbone: Backbone) -> tuple[dict[str, Any], Any]:
         raise UsageError("config.json says that its weights are quantised; give a backbone in float32 or float16")
     with telling(backbone.name, "config.json is no configuration that transformers can read"):
         config = AutoConfig.from_pretrained(backbone.path, trust_remote_code=False)
+        if getattr(config, "is_decoder", False):
+            raise UsageError(
+                "config.json has is_decoder=true: each token would see those before it alone, and the first none; "
+                "give an encoder, or set it to false if it was trained as one"
+            )
         if getattr(config, "num_hidden_layers", 1) < 1:
             raise UsageError(f"config.json has num_hidden_layers={config.num_hidden_layers}; an encoder has layers")
     return own, config

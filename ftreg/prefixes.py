@@ -47,7 +47,7 @@ def stripped(
             f"{file} has its encoder's weights under {shown(whole[0])}, where this architecture has {base}.; "
             "if they are this architecture's, rename them, else mend config.json"
         )
-    outer = whole[0].removesuffix(f"{base}.")
+    outer = whole[0].removesuffix(f"{base}.") if whole[0].endswith(f".{base}.") else whole[0]
     return {key.removeprefix(outer): tensor for key, tensor in tensors.items()}, [*taken, outer]
 
 

@@ -23,16 +23,16 @@ ADDED: dict[str, Any] = {"model.head": "new"}
 
 
 class Provenance(pl.Callback):
-    """Puts the run's task and resolved configuration into its checkpoints.
+    """Puts the run's task, resolved configuration and the hashes of its rows into its checkpoints.
 
     Args:
-        task: name of the task.
+        data: a GlueDataModule.
         config: plain values only, so that checkpoints load with `weights_only=True`.
         identity: finds the run's.
     """
 
-    def __init__(self, task: str, config: Mapping[str, Any], identity: Callable[[], str]) -> None:
-        self.task, self.config, self._find = task, dict(config), identity
+    def __init__(self, data: Any, config: Mapping[str, Any], identity: Callable[[], str]) -> None:
+        self.data, self.config, self._find = data, dict(config), identity
 
     @cached_property
     def identity(self) -> str:
@@ -42,7 +42,8 @@ class Provenance(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint[KEY] = {"task": self.task, "config": self.config, "identity": self.identity}
+        found = {"identity": self.identity, "rows": dict(self.data.fingerprints)}
+        checkpoint[KEY] = {"task": self.data.task.name, "config": self.config} | found
 
 
 def check_same_run(path: str, run: Mapping[str, Any], task: str, config: Mapping[str, Any]) -> None:

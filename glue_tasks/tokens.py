@@ -1,5 +1,7 @@
 """Text to tokens: a fast tokenizer, checked when loaded, and a split tokenised into memory."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from datasets import Dataset
@@ -9,6 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from glue_tasks.errors import DataError
 from glue_tasks.loader import Rows
+from glue_tasks.shown import shown
 
 CHUNK = 1000
 """Rows tokenised at a time."""
@@ -33,16 +36,34 @@ def read_tokenizer(name: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # damaged tokenizer files raise bare Exception
-        reason = " ".join(str(error).split())[:200]
+        reason = _pointer(Path(name)) or " ".join(str(error).split())[:200]
         raise DataError(f"tokenizer of {name}: no tokenizer can be loaded from there ({reason})") from error
     # from a folder that has only config.json, transformers makes a tokenizer of nothing but special tokens
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise DataError(f"tokenizer of {name}: no vocabulary; the folder needs tokenizer.json or vocab.txt")
+    longest = tokenizer.model_max_length
+    if not isinstance(longest, int | float) or not longest >= 1:
+        raise DataError(
+            f"tokenizer of {name}: model_max_length is {shown(longest)} in its tokenizer_config.json; "
+            "give a number of tokens, or leave it out"
+        )
     if not tokenizer.is_fast:
         raise DataError(f"tokenizer of {name}: no fast tokenizer; save one there as tokenizer.json")
     if tokenizer.pad_token_id is None:
         raise DataError(f"tokenizer of {name}: no padding token; set pad_token in its tokenizer_config.json")
     return tokenizer
+
+
+def _pointer(folder: Path) -> str:
+    """What to say of a folder with a file that Git LFS has not fetched; empty for any other."""
+    for path in sorted(folder.glob("*.*")):
+        if path.suffix in (".json", ".txt", ".model") and path.is_file():
+            with path.open("rb") as file:
+                if file.read(64).startswith(b"version https://git-lfs"):
+                    return (
+                        f"{path.name} is a Git LFS pointer in place of the file; run `git lfs pull` and copy it again"
+                    )
+    return ""
 
 
 def tokenise(

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from ftreg import LayerPooling, UsageError
 from ftreg.encoder import Encoder
+from ftreg.prefixes import stripped
 from ftreg.testing.encoders import checkpoint, configuration
 from ftreg.testing.fits import fit
 
@@ -354,3 +355,11 @@ class TestHead:
     def test_which_is_not_used_is_not_kept(self, places: dict[str, tuple[str, str]]) -> None:
         with pytest.raises(UsageError, match=r"model.head is keep, and LayerPooling puts another head there"):
             fit(places["bert"][1], [LayerPooling()], options={"labels": self.NAMES, "head": "keep"})
+
+
+def test_a_prefix_that_ends_like_the_base_model_s_is_taken_away_whole() -> None:
+    """ModernBERT's base model is called `model`, which is no part of `auto_model`."""
+    tensors = {"0.auto_model.layers.0.weight": torch.zeros(1), "0.auto_model.norm.weight": torch.ones(1)}
+    found, taken = stripped(tensors, ["model.layers.0.weight", "model.norm.weight"], "model", "model.safetensors")
+    assert taken == ["0.auto_model."]
+    assert [*found] == ["layers.0.weight", "norm.weight"]

@@ -82,6 +82,9 @@ def test_what_a_model_has_room_for(
                     model(**inputs)
 
 
+POINTER = "version https://git-lfs.github.com/spec/v1\n"
+
+
 def grown(folder: str) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     tokenizer.add_tokens(["@USER"])
@@ -110,6 +113,10 @@ def padless(folder: str) -> None:
         ("roberta", {"type_vocab_size": 1}, None, "its tokenizer writes token type 1, its model has 1"),
         ("bert", {}, padless, "no padding token; set pad_token"),
         ("bert", {}, lambda folder: Path(folder, "tokenizer.json").write_text("{"), "no tokenizer can be loaded"),
+        ("bert", {}, lambda folder: Path(folder, "tokenizer.json").write_text(POINTER), "tokenizer.json is a Git LFS"),
+        ("bert", {}, lambda folder: configure(folder, model_max_length="x"), "model_max_length is 'x' in its"),
+        ("bert", {}, lambda folder: configure(folder, model_max_length=-5), "model_max_length is -5 in its tokenizer"),
+        ("bert", {"is_decoder": True}, None, "config.json has is_decoder=true"),
         ("bart", BARTS, None, "BartForSequenceClassification cannot run on word embeddings"),
         ("longformer", {"attention_window": 16}, None, "LongformerForSequenceClassification cannot run on word"),
         ("gpt2", GPT, None, "depend on a row's padding"),

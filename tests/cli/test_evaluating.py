@@ -38,6 +38,18 @@ def test_all_options_come_from_the_checkpoint(run: Path, capsys: pytest.CaptureF
     assert snapshot(run) == before
 
 
+def test_other_rows_under_the_same_options_are_told(
+    run: Path, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a training set that has grown, another selection is carved: the run may have been trained on its rows."""
+    shutil.copytree(files, tmp_path / "files")
+    table = tmp_path / "files" / "RTE" / "dev.tsv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    given = [f"--data.path={tmp_path / 'files'}", "--trainer.accelerator=cpu"]
+    assert main(["test", f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}", *given]) == 0
+    assert "not the rows of its run, and maybe some that it was trained on: dev" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("by_file", [False, True])
 def test_what_is_given_wins(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], by_file: bool) -> None:
     given = ["--data.source=sample", "--data.max_length=32", "--trainer.accelerator=cpu"]

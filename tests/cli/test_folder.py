@@ -145,6 +145,20 @@ def test_a_second_fit_is_refused(finished: Path, cut_off: Path, files: Path, tmp
     assert "config.yaml is of another run (model.lr is 0.1 there" in refused(*given[:-1], *own)
 
 
+@pytest.mark.parametrize("damaged", ["train", "dev"])
+def test_rows_that_cannot_be_read_leave_the_run_where_it_is(
+    finished: Path, files: Path, tmp_path: Path, refused: Any, damaged: str
+) -> None:
+    """Neither is an earlier run moved aside for them, nor a new folder made."""
+    shutil.copytree(files, tmp_path / "files")
+    table = tmp_path / "files" / "RTE" / f"{damaged}.tsv"
+    table.write_text(table.read_text().splitlines()[0] + "\n")
+    shutil.copytree(finished, tmp_path / "run")
+    given = [*SHORT, f"--data.path={tmp_path / 'files'}"]
+    assert "no rows" in refused(*given, f"--trainer.default_root_dir={tmp_path / 'run'}", "--overwrite")
+    assert "no rows" in refused(*given, f"--trainer.default_root_dir={tmp_path / 'new'}")
+
+
 def test_a_finished_run_is_not_rewound(finished: Path, files: Path, tmp_path: Path, refused: Any) -> None:
     done = tmp_path / "done"
     shutil.copytree(finished, done)

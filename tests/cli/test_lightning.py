@@ -93,6 +93,9 @@ def test_what_a_callback_watches_is_logged_and_the_right_way_up(tmp_path: Path) 
     ]:
         with pytest.raises(UsageError, match=line):
             check_monitors([callback], logged, tmp_path)
+    with pytest.raises(UsageError, match=r"train/loss, which is logged every 10 steps .* or strict=false"):
+        check_monitors([theirs.EarlyStopping("train/loss")], logged, tmp_path, every=10)
+    check_monitors([theirs.EarlyStopping("train/loss", strict=False)], logged, tmp_path, every=10)
     with pytest.raises(UsageError, match="EarlyStopping: nothing is evaluated here"):
         check_monitors([theirs.EarlyStopping("loss")], [], tmp_path)
     fine = [theirs.EarlyStopping("train/loss"), theirs.EarlyStopping("x", strict=False), theirs.ModelCheckpoint()]

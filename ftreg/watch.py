@@ -145,6 +145,8 @@ class Watch:
         self._thread.join(GRACE)
         if self.own.failure is None:  # which the others may not have read yet
             self._path(self.rank).unlink(missing_ok=True)
+            with suppress(OSError):  # others are still there; the last one takes the folder away
+                self.folder.rmdir()
 
     def fail(self, line: str, code: int) -> None:
         """Tell the others why this rank ends."""

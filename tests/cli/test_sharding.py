@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from ftreg.report.shares import differing
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
@@ -16,6 +15,7 @@ from ftreg.backbone import backbone_path
 from ftreg.cost import Cost
 from ftreg.report.model import Run
 from ftreg.sharding import KEY, Sharding, drops
+from ftreg.shares import differing
 from tests.cli.runs import SHORT, fit, metrics, result, weights
 from tests.cli.test_folder import changed, snapshot
 

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from ftreg import __version__
-from ftreg.complaints import answered
-from ftreg.errors import INTERRUPTED, UsageError
-from ftreg.names import unknown
+from ftreg._base.errors import INTERRUPTED, UsageError
+from ftreg._base.messages import answered
+from ftreg._base.names import unknown
 
 COMMANDS = {
     "fit": "fine-tune an encoder, evaluate it and record the run",
@@ -19,7 +19,7 @@ COMMANDS = {
     "report": "compare methods over seeds: tables, figures and a page",
     "cite": "print the BibTeX of what configurations or runs use",
 }
-HOMES = {"bench": "ftreg.bench.command:main", "report": "ftreg.report.command:main", "cite": "ftreg.citation:main"}
+HOMES = {"bench": "ftreg.bench.command:main", "report": "ftreg.report.command:main", "cite": "ftreg.cli.citation:main"}
 """Where the commands are that are not Lightning's: functions of the arguments after the command, to an exit code."""
 HELP = f"""usage: ftreg COMMAND [--config FILE ...] [--OPTION VALUE ...]
 
@@ -71,9 +71,9 @@ def _run(arguments: list[str]) -> int:
                 raise
             raise UsageError(f"ftreg {arguments[0]} needs scipy; pip install 'ftreg[report]'") from error
         return int(getattr(home, function)(arguments[1:]))
-    from ftreg import cli
+    from ftreg.cli import command
 
-    return cli.main(arguments)
+    return command.main(arguments)
 
 
 if __name__ == "__main__":

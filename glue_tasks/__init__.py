@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from glue_tasks.data import GlueDataModule as GlueDataModule
     from glue_tasks.errors import DataError as DataError
-    from glue_tasks.known import find as find
     from glue_tasks.overlap import Overlap as Overlap
     from glue_tasks.overlap import check_overlap as check_overlap
+    from glue_tasks.registry import find as find
     from glue_tasks.sources import fingerprint as fingerprint
     from glue_tasks.sources import load as load
     from glue_tasks.submission import write_submission as write_submission

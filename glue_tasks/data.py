@@ -8,13 +8,13 @@ from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from torchmetrics import MetricCollection
 from transformers import PreTrainedTokenizerBase
 
-from glue_tasks.beside import Beside
+from glue_tasks.auxiliary_tasks import Beside
 from glue_tasks.errors import DataError
-from glue_tasks.known import task_of
 from glue_tasks.loader import EvalLoader, Rows, State, TrainLoader
 from glue_tasks.metrics import combined, majority, metrics
 from glue_tasks.mixture import MixtureLoader, Sampling, check_sampling
 from glue_tasks.options import faults
+from glue_tasks.registry import task_of
 from glue_tasks.seeds import whole
 from glue_tasks.sources import Source
 from glue_tasks.splits import Protocol, Splits

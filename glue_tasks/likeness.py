@@ -6,7 +6,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from glue_tasks.split import Indices
+from glue_tasks.stratification import Indices
 from glue_tasks.tasks import Task
 from glue_tasks.tokens import labels_of
 

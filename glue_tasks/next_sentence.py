@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from glue_tasks.errors import DataError
-from glue_tasks.split import draws
+from glue_tasks.stratification import draws
 from glue_tasks.tasks import Task
 
 TASK = Task("nsp", ("first", "second"), ("next", "random"), title="NSP", dev=(), test=())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from glue_tasks.split import draws
+from glue_tasks.stratification import draws
 from glue_tasks.tasks import Task
 
 TASK = Task("sop", ("first", "second"), ("in_order", "swapped"), title="SOP", dev=(), test=())

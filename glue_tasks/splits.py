@@ -7,12 +7,12 @@ from typing import Literal
 from datasets import Dataset
 from pytorch_lightning.utilities import rank_zero_warn
 
-from glue_tasks.beside import Beside, Other, others
-from glue_tasks.carving import carve
+from glue_tasks.auxiliary_tasks import Beside, Other, others
 from glue_tasks.documents import TEXT
 from glue_tasks.errors import DataError
 from glue_tasks.inspection import inspect
 from glue_tasks.seeds import whole
+from glue_tasks.selection_split import carve
 from glue_tasks.sources import Source, fingerprint, load
 from glue_tasks.tasks import Task
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from ftreg.noise import Noise
-from ftreg.regularizer import Regularizer
-from ftreg.step import Step
+from ftreg.core.method import Regularizer
+from ftreg.core.step import Step
+from ftreg.encoder.noise import Noise
 
 
 class Idle(Regularizer):

@@ -8,7 +8,7 @@ from ftreg import FreeLB, Mixout
 from ftreg.methods.multi_task import MultiTask
 from ftreg.testing import fits, ranks
 from ftreg.testing.cases import ACTING
-from glue_tasks.beside import Beside, others
+from glue_tasks.auxiliary_tasks import Beside, others
 from glue_tasks.loader import Rows
 from glue_tasks.tasks import Task
 

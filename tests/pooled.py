@@ -5,10 +5,10 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from ftreg.encoder import Encoder
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.pooling import Tokens
 from ftreg.methods import LayerPooling
 from ftreg.methods.layer_pooling import Mix
-from ftreg.pooling import Tokens
 from tests.steps import encoder_of
 
 MIXES: tuple[Any, ...] = get_args(Mix)

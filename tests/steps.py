@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from ftreg import Step
-from ftreg.encoder import Encoder
-from ftreg.noise import Moment
-from ftreg.regularizer import Regularizer
-from ftreg.weights import Weights
+from ftreg.core.method import Regularizer
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.noise import Moment
+from ftreg.encoder.weights import Weights
 
 
 class Spy(Step):

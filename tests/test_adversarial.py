@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ftreg import FGM, PGD, SMART, VAT, FreeLB
-from ftreg.regularizer import Regularizer
+from ftreg.core.method import Regularizer
 from tests.models import batch, checkpoint
 from tests.reference import freelb, pgd, smart, smart_public, vat
 from tests.reference.freelb import Passes

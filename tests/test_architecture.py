@@ -11,8 +11,8 @@ import transformers
 from torch import nn
 
 from ftreg import LayerPooling, Mixout, ReplacedTokens, UsageError
-from ftreg.architecture import Architecture, example, observe
-from ftreg.encoder import Encoder
+from ftreg.encoder.architecture import Architecture, example, observe
+from ftreg.encoder.encoder import Encoder
 from ftreg.testing.encoders import ARCHITECTURES, configuration
 from tests.models import batch, checkpoint
 

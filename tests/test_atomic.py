@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ftreg.atomic import together, write_atomically
-from ftreg.errors import UsageError
+from ftreg._base.atomic import together, write_atomically
+from ftreg._base.errors import UsageError
 from glue_tasks.errors import DataError
 from glue_tasks.submission import write_submission
 from tests.full import full

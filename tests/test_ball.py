@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ftreg.ball import ascend, direction, finite, norms, project, start
+from ftreg.functional.perturbation import ascend, direction, finite, norms, project, start
 
 X = torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.1, -0.2], [0.2, 0.0]]])
 ALL = torch.ones(2, 2, dtype=torch.long)

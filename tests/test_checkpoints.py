@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ftreg import checkpoints
-from ftreg.checkpoints import Whole, load
-from ftreg.errors import UsageError
+from ftreg._base.errors import UsageError
+from ftreg.core import checkpoint_reader
+from ftreg.core.checkpoint_reader import load
+from ftreg.run.checkpoints import Whole
 from tests.full import full
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -42,7 +43,7 @@ def test_no_flipped_bit_gets_through(path: Path) -> None:
         at = chosen.randrange(8 * len(content))
         flipped[at // 8] ^= 1 << at % 8
         path.write_bytes(flipped)
-        checkpoints._whole.clear()
+        checkpoint_reader._whole.clear()
         try:
             assert same(load(str(path), "ckpt_path"), CHECKPOINT)
         except UsageError as error:

@@ -15,14 +15,14 @@ import pytest
 import yaml
 
 from ftreg.__main__ import main
-from ftreg.citation import SOFTWARE, STATISTICS, TASKS, TOWARDS_ANCHOR, WANDB, cited, entries, statistics_keys
+from ftreg.cli.citation import SOFTWARE, STATISTICS, TASKS, TOWARDS_ANCHOR, WANDB, cited, entries, statistics_keys
+from ftreg.core.method import Regularizer
+from ftreg.core.method_registry import subclasses
 from ftreg.methods import SMART, FreeLB, LayerPooling, MaskedLM, ReplacedTokens
 from ftreg.methods.layer_pooling import Mix
 from ftreg.methods.multi_task import MultiTask
-from ftreg.objectives.corruption import Unit
-from ftreg.regularizer import Regularizer
-from ftreg.structure import subclasses
-from ftreg.used import from_config
+from ftreg.methods.pretraining.masking import Unit
+from ftreg.run.provenance import from_config
 from glue_tasks.documents import TASKS as TEXT_TASKS
 from glue_tasks.tasks import GLUE
 
@@ -38,7 +38,7 @@ Cite = Callable[..., dict[str, dict[str, str]]]
 
 def shipped() -> list[type[Regularizer]]:
     """Every method of the package, whatever other tests have declared meanwhile."""
-    modules = ("ftreg.methods.", "ftreg.objectives.")
+    modules = ("ftreg.methods.", "ftreg.methods.pretraining.")
     return [cls for cls in subclasses() if cls.__module__.startswith(modules)]
 
 
@@ -350,7 +350,7 @@ class TestRuns:
     @pytest.mark.parametrize("stages", [["mlm", "mnli"], ["mnli"], ["mlm"]], ids="+".join)
     def test_configuration_and_record_agree(self, stages: list[str]):
         """Stages in a row are a list in the one, and each in the next one's record in the other."""
-        from ftreg.used import from_result
+        from ftreg.run.provenance import from_result
 
         configs = {"mlm": {"trainer": {"callbacks": "MaskedLM"}}, "mnli": {"data": {"task": "mnli"}}}
         two_stage = {"stages": [configs[name] for name in stages]}

@@ -14,8 +14,8 @@ from torch import Tensor
 
 import ftreg.testing
 from ftreg import SMART, LayerPooling
-from ftreg.regularizer import Slot
-from ftreg.step import Step
+from ftreg.core.method import Slot
+from ftreg.core.step import Step
 from ftreg.testing import (
     ALONE,
     CASES,

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ftreg.objectives.corruption import Masking, corrupt
-from ftreg.objectives.vocabulary import Vocabulary, word_starts
+from ftreg.methods.pretraining.masking import Masking, corrupt
+from ftreg.methods.pretraining.vocabulary import Vocabulary, word_starts
 from ftreg.testing.encoders import TOKENS
 from tests.reference import masked_lm as port
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from ftreg.__main__ import main
-from ftreg.declared import check_tasks, with_metrics
-from ftreg.errors import UsageError
+from ftreg._base.errors import UsageError
+from ftreg.cli.declared import check_tasks, with_metrics
 from glue_tasks.data import GlueDataModule
 from glue_tasks.errors import DataError
 from glue_tasks.tasks import Hub, Server, Task, Tsv, declare

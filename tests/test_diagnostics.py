@@ -12,9 +12,9 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from ftreg import SMART, FineTuner, Mixout, TwoStage
-from ftreg.diagnostics import Diagnostics
-from ftreg.encoder import Encoder
-from ftreg.groups import group
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.groups import group
+from ftreg.run.diagnostics import Diagnostics
 from tests import toys
 from tests.models import ARCHITECTURES, checkpoint
 from tests.pipeline import RandomRows, difference, every_step, fit, state

@@ -11,7 +11,7 @@ from glue_tasks import next_sentence, sentence_order
 from glue_tasks.data import GlueDataModule
 from glue_tasks.documents import TASKS, read
 from glue_tasks.errors import DataError
-from glue_tasks.known import find
+from glue_tasks.registry import find
 from glue_tasks.sources import Source, fingerprint, load
 from glue_tasks.tasks import GLUE, Task
 from tests.test_data import TINY

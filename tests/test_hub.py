@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from ftreg import UsageError, hub
-from ftreg.backbone import resolve
+from ftreg import UsageError
+from ftreg.encoder import hub
+from ftreg.encoder.backbone import resolve
 from ftreg.testing.encoders import checkpoint
 
 COMMIT = "0" * 40
@@ -32,7 +33,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, found: Any) -> None:
             raise found
         return found
 
-    monkeypatch.setattr("ftreg.hub.HfApi", lambda: SimpleNamespace(model_info=info))
+    monkeypatch.setattr("ftreg.encoder.hub.HfApi", lambda: SimpleNamespace(model_info=info))
 
 
 def refusal(name: str) -> str:
@@ -52,8 +53,8 @@ def test_a_name_that_is_nowhere_is_one_line() -> None:
 
 
 def test_offline_only_the_cache_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftreg.hub.is_offline_mode", lambda: True)
-    monkeypatch.setattr("ftreg.hub.HfApi", lambda: pytest.fail("the Hub is asked"))
+    monkeypatch.setattr("ftreg.encoder.hub.is_offline_mode", lambda: True)
+    monkeypatch.setattr("ftreg.encoder.hub.HfApi", lambda: pytest.fail("the Hub is asked"))
     assert "HF_HUB_OFFLINE is set" in refusal("bert-base-uncased")
 
 
@@ -68,8 +69,8 @@ def test_what_is_cached_is_used_without_the_hub(cache: Path) -> None:
 
 def test_a_hub_that_does_not_answer_is_waited_for_a_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     done = threading.Event()
-    monkeypatch.setattr("ftreg.hub.SECONDS", -0.9)
-    monkeypatch.setattr("ftreg.hub.HfApi", lambda: SimpleNamespace(model_info=lambda *_, **__: done.wait()))
+    monkeypatch.setattr("ftreg.encoder.hub.SECONDS", -0.9)
+    monkeypatch.setattr("ftreg.encoder.hub.HfApi", lambda: SimpleNamespace(model_info=lambda *_, **__: done.wait()))
     begun = time.monotonic()
     assert "cannot be reached" in refusal("some/bert")
     assert time.monotonic() - begun < 60

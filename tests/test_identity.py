@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftreg import structure
 from ftreg.bench import grid
 from ftreg.bench.plans import difference
-from ftreg.evaluating import adopted
-from ftreg.identity import identity
-from ftreg.resume import KEY, check_same_run
-from ftreg.structure import subclasses
-from ftreg.table import describe
+from ftreg.cli.evaluating import adopted
+from ftreg.core import method_registry
+from ftreg.core.method_registry import subclasses
+from ftreg.run.identity import identity
+from ftreg.run.resume import KEY, check_same_run
+from ftreg.run.table import describe
 
 DISTINCT = [None, False, True, 0, 0.0, 1, 1.0, "0", "", "false", [], [0], [False], {}, {"a": 0}, {0: 1}, {"0": 1}]
 TRAINER = {"callbacks": None, "gradient_clip_val": None, "num_sanity_val_steps": 0, "overfit_batches": 0.0}
@@ -65,7 +65,7 @@ def test_what_is_off_is_absent() -> None:
 
 
 def test_the_same_value_in_another_form() -> None:
-    from ftreg.identity import same
+    from ftreg.run.identity import same
 
     assert same((1, "a"), [1, "a"])
     assert same({"a": 1, "b": 2}, {"b": 2, "a": 1})
@@ -94,10 +94,11 @@ def test_a_checkpoint_of_our_own_method_needs_no_import(monkeypatch: pytest.Monk
     looked_for: list[str] = []
     load = importlib.import_module
     # Before our methods are imported there are none.
-    monkeypatch.setattr(structure, "subclasses", lambda *cls: subclasses(*cls) if "ftreg.methods" in looked_for else [])
+    imported = lambda *cls: subclasses(*cls) if "ftreg.methods" in looked_for else []  # noqa: E731
+    monkeypatch.setattr(method_registry, "subclasses", imported)
     monkeypatch.setattr(importlib, "import_module", lambda name: looked_for.append(name) or load(name))
-    (method,) = structure.rebuild([{"class": "LayerPooling", "options": {"mix": "concat"}}])
+    (method,) = method_registry.rebuild([{"class": "LayerPooling", "options": {"mix": "concat"}}])
     assert type(method).__module__ == "ftreg.methods.layer_pooling"
     with pytest.raises(ValueError, match="Toy, which is unknown here"):
-        structure.rebuild([{"class": "tests.toys.Toy", "options": {}}])
+        method_registry.rebuild([{"class": "tests.toys.Toy", "options": {}}])
     assert set(looked_for) == {"ftreg.methods"}

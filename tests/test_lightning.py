@@ -1,6 +1,7 @@
 """Lightning's own callbacks, options and strategies: each works, or is refused before anything starts.
 
-The tables of `ftreg.tried` are compared with the installed Lightning: what a later one adds has to be tried first.
+The tables of `ftreg.lightning.tried` are compared with the installed Lightning: what a later one adds has to be
+tried first.
 """
 
 import importlib
@@ -19,11 +20,11 @@ from pytorch_lightning.strategies import StrategyRegistry
 from torch import nn
 
 from ftreg import FineTuner, Mixout, UsageError
-from ftreg.compatibility import check_callbacks, check_options, check_precision, check_trainer, watches
-from ftreg.ending import Stopping
+from ftreg.lightning.compatibility import check_callbacks, check_options, check_precision, check_trainer, watches
+from ftreg.lightning.tried import ALIASES, CALLBACKS, OPTIONS, PLUGINS, PRECISIONS, STRATEGIES, document
+from ftreg.run.ending import Stopping
 from ftreg.testing.encoders import checkpoint
 from ftreg.testing.fits import RandomRows, difference, every_step, fit, state
-from ftreg.tried import ALIASES, CALLBACKS, OPTIONS, PLUGINS, PRECISIONS, STRATEGIES, document
 from tests.test_diagnostics import Attach, Kept
 
 

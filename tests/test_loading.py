@@ -13,8 +13,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from ftreg import LayerPooling, UsageError
-from ftreg.encoder import Encoder
-from ftreg.prefixes import stripped
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.prefixes import stripped
 from ftreg.testing.encoders import checkpoint, configuration
 from ftreg.testing.fits import fit
 
@@ -342,7 +342,7 @@ class TestHead:
         self, places: dict[str, tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         said: list[str] = []
-        monkeypatch.setattr("ftreg.encoder.rank_zero_warn", said.append)
+        monkeypatch.setattr("ftreg.encoder.encoder.rank_zero_warn", said.append)
         backbone, path = places["bert"][1], str(tmp_path / "a.ckpt")
         options = {"decay_towards": "anchor"}
         fit(backbone, options=options, max_steps=1).trainer.save_checkpoint(path)

@@ -14,9 +14,9 @@ import transformers
 
 from ftreg import FineTuner, UsageError
 from ftreg.__main__ import main
-from ftreg.backbone import TINY
-from ftreg.encoder import Encoder
-from ftreg.matching import check_rows, limits, longest
+from ftreg.encoder.backbone import TINY
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.matching import check_rows, limits, longest
 from ftreg.testing.encoders import SIZES, checkpoint
 from glue_tasks.data import GlueDataModule
 from glue_tasks.errors import DataError

@@ -20,9 +20,9 @@ from torch import Tensor, distributed
 from torch.multiprocessing.spawn import start_processes
 
 from glue_tasks.errors import DataError
-from glue_tasks.known import find
 from glue_tasks.metrics import average_ranks, combined, errors, metrics
 from glue_tasks.own_metric import import_classes
+from glue_tasks.registry import find
 from glue_tasks.tasks import Task
 
 CLASSES = Task("classes", ("text",), ("a", "b"), ("accuracy", "f1", "macro_f1", "micro_f1", "matthews"))

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from ftreg.encoder import Encoder
-from ftreg.errors import UsageError
+from ftreg._base.errors import UsageError
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.noise import Noise
+from ftreg.encoder.weights import Weights
 from ftreg.functional.mixout import draw_mask, mixout
 from ftreg.methods.mixout import Mixout
-from ftreg.noise import Noise
-from ftreg.weights import Weights
 from tests.models import ARCHITECTURES, batch, checkpoint
 from tests.reference.mixout import MixLinear, PublishedMixout, mixed_by_hand
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import ftreg
-from glue_tasks.beside import Beside
+from glue_tasks.auxiliary_tasks import Beside
 from glue_tasks.data import GlueDataModule
 from glue_tasks.errors import DataError
 from glue_tasks.loader import Batch, Rows, TrainLoader

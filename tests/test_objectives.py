@@ -12,10 +12,10 @@ import transformers
 from torch import Tensor
 
 from ftreg import Encoder, MaskedLM, ReplacedTokens, UsageError
-from ftreg.objectives.corruption import corrupt
-from ftreg.objectives.replaced_tokens import sample
-from ftreg.regularizer import Regularizer
-from ftreg.step import Step, task_losses
+from ftreg.core.method import Regularizer
+from ftreg.core.step import Step, task_losses
+from ftreg.methods.pretraining.masking import corrupt
+from ftreg.methods.pretraining.replaced_tokens import sample
 from ftreg.testing.encoders import TOKENS
 from tests.models import ARCHITECTURES, batch, checkpoint
 from tests.pipeline import fit

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 
-from ftreg import trainer_options
-from ftreg.errors import UsageError
-from ftreg.finetuner import FineTuner
+from ftreg._base.errors import UsageError
+from ftreg.cli import trainer_options
+from ftreg.lightning.finetuner import FineTuner
 from ftreg.methods.multi_task import MultiTask
 from ftreg.testing.cases import exported
 from glue_tasks.data import GlueDataModule

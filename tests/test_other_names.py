@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from ftreg import FineTuner, HeadFirst, LayerPooling, MaskedLM, Regularizer, ReplacedTokens
-from ftreg.diagnostics import Diagnostics
-from ftreg.encoder import Encoder
-from ftreg.features import Features
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.features import Features
+from ftreg.run.diagnostics import Diagnostics
 from ftreg.testing import CASES
 from ftreg.testing.fits import difference, every_step, fit, state
 from tests.models import checkpoint

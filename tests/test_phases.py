@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ftreg.complaints import answered, reading, running
-from ftreg.errors import UsageError
+from ftreg._base.errors import UsageError
+from ftreg._base.messages import answered, reading, running
 from glue_tasks.errors import DataError
 
 

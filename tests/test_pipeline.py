@@ -11,8 +11,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ftreg import ConflictError, FineTuner, Mixout, Noise, Slot, UsageError, deposit
-from ftreg.optim import AdamW
-from ftreg.regularizer import check_claims
+from ftreg.core.method import check_claims
+from ftreg.core.optimizer import AdamW
 from tests import toys
 from tests.models import ARCHITECTURES, batch, checkpoint
 from tests.pipeline import RandomRows, difference, fit, quiet, state

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ftreg.encoder import Encoder
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.pooling import HIRE, LSTM, LayerAttention, ScalarMix, SqueezeExcitation, TokenPooling, Tokens
+from ftreg.encoder.weights import Weights
 from ftreg.methods import LayerPooling
 from ftreg.methods.layer_pooling import Mix
-from ftreg.pooling import HIRE, LSTM, LayerAttention, ScalarMix, SqueezeExcitation, TokenPooling, Tokens
 from ftreg.testing.encoders import STEADY
-from ftreg.weights import Weights
 from tests.models import batch, checkpoint
 from tests.pooled import DEPTH, LABELS, LENGTHS, MIXES, TOKENS, head_of, logits, pooling
 from tests.reference import pooling as port

@@ -50,7 +50,7 @@ def test_without_torch(statement: str) -> None:
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    from ftreg.cli import Cli
+    from ftreg.cli.command import Cli
 
     assert main(["--help"]) == 0
     text = capsys.readouterr().out

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch.distributed
 
+from ftreg._base.errors import LOST, DivergedError, UsageError
 from ftreg.bench.local import _last_line
-from ftreg.blame import blame, follows, watched
-from ftreg.errors import LOST, DivergedError, UsageError
-from ftreg.watch import DEFAULT, LIMIT, Sign, Watch, Where, limit
+from ftreg.run.rank_errors import blame, follows, watched
+from ftreg.run.rank_watch import DEFAULT, LIMIT, Sign, Watch, Where, limit
 
 LIMITED = 30.0
 

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ftreg._base.errors import UsageError
 from ftreg.bench.state import read as state
-from ftreg.errors import UsageError
-from ftreg.records import Fitted, Result, Stage, load
 from ftreg.report.predicted import over_items
 from ftreg.report.reading import read
+from ftreg.run.records import Fitted, Result, Stage, load
 from tests.report.records import record
 
 SEEDS = {"init": 0, "order": 0, "split": 1}

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from ftreg import FineTuner
-from ftreg.noise import Noise, stream_seed
+from ftreg.encoder.noise import Noise, stream_seed
 from ftreg.testing.encoders import checkpoint
 from glue_tasks.data import GlueDataModule
 from glue_tasks.errors import DataError
 from glue_tasks.loader import EpochOrder
 from glue_tasks.mixture import TaskOrder
-from glue_tasks.split import draws
+from glue_tasks.stratification import draws
 
 SEVENS: list[Any] = [7, np.int64(7), np.uint8(7), np.array(7), torch.tensor(7), torch.tensor([7], dtype=torch.int32)]
 NO_SEEDS: list[Any] = [7.0, np.float64(7), True, np.bool_(True), torch.tensor(True), None]

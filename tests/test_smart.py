@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ftreg import FGM, PGD, SMART, VAT, FineTuner, FreeLB, UsageError
+from ftreg.core.method import check_claims
 from ftreg.functional.divergences import kl, symmetric_kl
 from ftreg.functional.smart import max_rescale, stable_kl, stopped_kl
-from ftreg.regularizer import check_claims
 from tests.models import batch, checkpoint
 from tests.pipeline import fit
 from tests.reference import smart, smart_public

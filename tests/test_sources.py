@@ -10,7 +10,7 @@ from huggingface_hub import HfApi, constants
 
 from glue_tasks import hub
 from glue_tasks.errors import DataError
-from glue_tasks.known import find
+from glue_tasks.registry import find
 from glue_tasks.sources import Source, fingerprint, load
 from glue_tasks.tasks import GLUE, Hub, Task
 

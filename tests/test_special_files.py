@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from ftreg import stages
-from ftreg.backbone import resolve
+from ftreg._base.errors import UsageError
+from ftreg._base.files import TEXT
 from ftreg.bench import grid
-from ftreg.checkpoints import load as checkpoint
-from ftreg.errors import UsageError
-from ftreg.files import TEXT
-from ftreg.history import read as history
-from ftreg.names import Names
-from ftreg.records import load as records
+from ftreg.cli.option_names import Names
+from ftreg.core.checkpoint_reader import load as checkpoint
+from ftreg.encoder.backbone import resolve
 from ftreg.report.reading import read as read_runs
-from ftreg.used import read as read_used
+from ftreg.run import stages
+from ftreg.run.history import read as history
+from ftreg.run.provenance import read as read_used
+from ftreg.run.records import load as records
 from glue_tasks import documents
 from glue_tasks.errors import DataError
 from glue_tasks.rows import read as read_rows

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glue_tasks.known import find
+from glue_tasks.registry import find
 from glue_tasks.sources import load
-from glue_tasks.split import (
+from glue_tasks.stratification import (
     Indices,
     draws,
     group_rows,

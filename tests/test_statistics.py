@@ -11,7 +11,7 @@ import pytest
 from scipy import stats  # type: ignore[import-untyped]
 from sklearn.metrics import f1_score, matthews_corrcoef  # type: ignore[import-untyped]
 
-from ftreg.errors import UsageError
+from ftreg._base.errors import UsageError
 from ftreg.report.components import variance_components
 from ftreg.report.expected import expected_maximum, expected_maximum_unbiased
 from ftreg.report.items import paired_bootstrap, seeds_by_items

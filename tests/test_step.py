@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ftreg import FineTuner
-from ftreg.regularizer import Regularizer
+from ftreg.core.method import Regularizer
 from tests import toys
 from tests.models import ARCHITECTURES, batch, checkpoint
 from tests.pipeline import fit

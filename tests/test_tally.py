@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.multiprocessing.spawn import start_processes
 
 from ftreg import FreeLB, Regularizer
-from ftreg.errors import DivergedError
-from ftreg.tally import Tally
+from ftreg._base.errors import DivergedError
+from ftreg.core.divergence_guard import Window
+from ftreg.core.tally import Tally
 from ftreg.testing.cases import ACTING
 from ftreg.testing.fits import Logged
-from ftreg.window import Window
 from tests.models import checkpoint
 from tests.pipeline import fit
 

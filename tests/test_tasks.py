@@ -10,7 +10,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from glue_tasks.errors import DataError
-from glue_tasks.known import find
+from glue_tasks.registry import find
 from glue_tasks.sources import load
 from glue_tasks.tasks import GLUE, Task
 

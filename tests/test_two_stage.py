@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from ftreg import FineTuner, LayerPooling, Mixout, TwoStage, UsageError
-from ftreg.diagnostics import Diagnostics
+from ftreg.run.diagnostics import Diagnostics
 from ftreg.testing.encoders import checkpoint
 from ftreg.testing.fits import difference, fit
 from tests import toys

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ftreg import yaml_text
 from ftreg.__main__ import main
-from ftreg.complaints import LONGEST, shortened
-from ftreg.errors import UsageError
+from ftreg._base import yaml_text
+from ftreg._base.errors import UsageError
+from ftreg._base.messages import LONGEST, shortened
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "\n".join(
     f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
@@ -64,7 +64,7 @@ def test_refused(text: str, line: str) -> None:
 
 
 def test_it_reads_as_the_parser_does() -> None:
-    from ftreg.parser import Parser
+    from ftreg.cli.parser import Parser
 
     parser = Parser()
     parser.add_argument("--a", type=float)

@@ -7,11 +7,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from ftreg.encoder import Encoder
-from ftreg.gradients import deposit
-from ftreg.noise import Noise
-from ftreg.regularizer import Regularizer, Slot
-from ftreg.step import Step
+from ftreg.core.method import Regularizer, Slot
+from ftreg.core.step import Step
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.noise import Noise
+from ftreg.functional.deposit import deposit
 
 
 class Ascent(Regularizer):

@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import ftreg.methods
 from ftreg import FineTuner, Regularizer
-from ftreg.quiet import quiet
+from ftreg._base.quiet import quiet
 
 LENGTHS = [157, 120, 30, 40, 50, 60, 70, 45, 55, 65, 35, 38, 90, 100, 42, 58]
 """Tokens of 16 examples: the mean and the longest of a typical RTE batch."""

@@ -7,22 +7,24 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ftreg import yaml_text
+from ftreg._base import yaml_text
+from ftreg._base.durations import in_words
+from ftreg._base.errors import UsageError
+from ftreg._base.names import unknown
 from ftreg.bench import cells as of
 from ftreg.bench import decisions, local, slurm
 from ftreg.bench.cells import Cell
 from ftreg.bench.grid import PLAIN, Grid
 from ftreg.bench.plans import Checked, check, difference
-from ftreg.bench.progress import Progress, estimate, spoken
+from ftreg.bench.progress import Progress, estimate
 from ftreg.bench.state import State, Status, diverged, store
 from ftreg.bench.state import read as read_state
-from ftreg.errors import UsageError
-from ftreg.names import unknown
-from ftreg.places import resumable
-from ftreg.records import load
+from ftreg.run.places import resumable
+from ftreg.run.records import load
 
 RECORD = "grid.json"
 """What the runs are for: methods, tasks, seeds, and the primary family with the baselines that it came to."""
@@ -194,7 +196,7 @@ class Bench:
         record: dict[str, Any] = {
             "tasks": list(grid.tasks),
             "methods": {name: list(settings) for name, settings in grid.methods.items()},
-            "seeds": [seed._asdict() for seed in grid.seeds],
+            "seeds": [asdict(seed) for seed in grid.seeds],
             "primary": primary,
             "comparisons": list(of.comparisons(grid, self.matched_by_plain)),
         }
@@ -211,7 +213,7 @@ class Bench:
         print(f"\n{len(cells)} runs: " + ", ".join(f"{counts[status]} {status}" for status in Status if counts[status]))
         if self.pending:
             print(f"and those of {self.pending} arms that these decide")
-        print(f"time left with {workers} at a time: {spoken(estimate(cells, states, self.runs, workers))}")
+        print(f"time left with {workers} at a time: {in_words(estimate(cells, states, self.runs, workers))}")
 
     def _end(self, progress: Progress, drawn: bool) -> int:
         """The last words, below the table if there is one already."""

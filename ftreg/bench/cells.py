@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ftreg.bench.grid import PLAIN, Grid, Seed, Settings
+from ftreg._base.seeds import Seeds
+from ftreg.bench.grid import PLAIN, Grid, Settings
 
 Arm = tuple[str, str]
 """(task, method)."""
@@ -17,7 +18,7 @@ class Cell:
 
     task: str
     method: str
-    seed: Seed
+    seed: Seeds
     arguments: Settings
     setting: int | None = None
     """While tuning, which of the method's settings, from 0."""
@@ -89,8 +90,14 @@ def _chosen(grid: Grid, task: str, method: str, chosen: Mapping[Arm, int]) -> Se
 
 
 def _cell(
-    grid: Grid, task: str, method: str, seed: Seed, more: Settings, setting: int | None = None, under: str | None = None
+    grid: Grid,
+    task: str,
+    method: str,
+    seed: Seeds,
+    more: Settings,
+    setting: int | None = None,
+    under: str | None = None,
 ) -> Cell:
-    seeds = (f"--seeds.{name}={value}" for name, value in seed._asdict().items())
+    seeds = (f"--seeds.{name}={value}" for name, value in asdict(seed).items())
     arguments = (*grid.base, *grid.tasks[task], *grid.stage_one, *grid.methods[method], *more, *seeds)
     return Cell(task, under or method, seed, arguments, setting)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from ftreg._base.errors import UsageError
+from ftreg._base.messages import answered, reading
 from ftreg.bench.grid import read
-from ftreg.complaints import answered, reading
-from ftreg.errors import UsageError
 
 
 class _Arguments(argparse.ArgumentParser):
@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UsageError("ftreg bench needs the locks of Linux or macOS; run its cells with ftreg fit")
         with reading():
             grid = read(options.grid)
+        from ftreg._base.quiet import quiet
         from ftreg.bench.bench import Bench
-        from ftreg.quiet import quiet
 
         quiet()
         return Bench(grid, options, arguments).run()

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ftreg._base.errors import UsageError
 from ftreg.bench.cells import Arm, Cell
 from ftreg.bench.grid import PLAIN, Grid
 from ftreg.bench.state import store
-from ftreg.errors import UsageError
-from ftreg.records import load
+from ftreg.run.records import load
 
 TUNED, MATCHED = "tuned.json", "matched.json"
 

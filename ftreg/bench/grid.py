@@ -38,11 +38,12 @@ from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from ftreg import yaml_text
-from ftreg.errors import UsageError
-from ftreg.names import unknown
+from ftreg._base import yaml_text
+from ftreg._base.errors import UsageError
+from ftreg._base.names import unknown
+from ftreg._base.seeds import PARTS, Seeds
 from glue_tasks.shown import nearest
 
 PLAIN = "plain"
@@ -58,22 +59,11 @@ Settings = tuple[str, ...]
 """Arguments of `ftreg fit`."""
 
 
-class Seed(NamedTuple):
-    """A run's three seeds."""
-
-    init: int
-    order: int
-    split: int
-
-    def __str__(self) -> str:
-        return str(self.init) if len(set(self)) == 1 else "-".join(map(str, self))
-
-
 @dataclass(frozen=True)
 class Tune:
     """Settings to choose from, the same number for every method, and the seeds to choose with."""
 
-    seeds: tuple[Seed, ...]
+    seeds: tuple[Seeds, ...]
     settings: Mapping[str, tuple[Settings, ...]]
 
 
@@ -85,7 +75,7 @@ class Grid:
     base: Settings
     tasks: Mapping[str, Settings]
     methods: Mapping[str, Settings]
-    seeds: tuple[Seed, ...]
+    seeds: tuple[Seeds, ...]
     stage_one: Settings
     match_compute: Mapping[str, float | None]
     """Methods with a matched arm; the cost of a step in steps of plain, None where it is to be measured."""
@@ -132,7 +122,7 @@ def _grid(path: Path, content: Mapping[str, Any]) -> Grid:
         slurm=dict(_slurm(content.get("slurm") or {})),
     )
     if grid.tune is not None:
-        for part in Seed._fields:
+        for part in PARTS:
             own, theirs = ({getattr(seed, part) for seed in seeds} for seeds in (grid.seeds, grid.tune.seeds))
             if own & theirs and (len(own) > 1 or len(grid.seeds) == 1):
                 shared = f"{part} {min(own & theirs)}"
@@ -189,21 +179,21 @@ def _mapping(where: str, value: Any) -> Mapping[Any, Any]:
     return value
 
 
-def _seeds(where: str, value: Any) -> tuple[Seed, ...]:
+def _seeds(where: str, value: Any) -> tuple[Seeds, ...]:
     if not isinstance(value, Mapping):
-        return tuple(Seed(number, number, number) for number in _numbers(where, value))
-    axes, left = [], list(Seed._fields)
+        return tuple(Seeds(number, number, number) for number in _numbers(where, value))
+    axes, left = [], list(PARTS)
     for key, numbers in value.items():
         together = str(key).split("+")
         for name in together:
-            if name not in Seed._fields:
-                raise UsageError(unknown(f"{where}: no seed", name, Seed._fields))
+            if name not in PARTS:
+                raise UsageError(unknown(f"{where}: no seed", name, PARTS))
             if name not in left:
                 raise UsageError(f"{where}: {name} is there twice; name each seed once")
             left.remove(name)
         axes.append([dict.fromkeys(together, number) for number in _numbers(f"{where}.{key}", numbers)])
     fixed = dict.fromkeys(left, 0)
-    return tuple(Seed(**ChainMap(*parts, fixed)) for parts in itertools.product(*axes))
+    return tuple(Seeds(**ChainMap(*parts, fixed)) for parts in itertools.product(*axes))
 
 
 def _numbers(where: str, value: Any) -> list[int]:

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftreg import stages
+from ftreg._base.errors import STOPPED
+from ftreg._base.launch import LAUNCH
 from ftreg.bench.cells import Cell
 from ftreg.bench.state import Lock, State, Status, read, store
-from ftreg.errors import STOPPED
-from ftreg.folder import clear
-from ftreg.launch import LAUNCH
-from ftreg.places import resumable
-from ftreg.records import load
+from ftreg.run import stages
+from ftreg.run.folder import clear
+from ftreg.run.places import resumable
+from ftreg.run.records import load
 
 POLL = 0.1
 """Seconds between two looks at the running processes."""
@@ -191,7 +191,7 @@ def _start(job: Job, runs: Path, place: Environment, again: bool) -> _Run | Stat
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # A launch of its own, whose ranks find one another: see ftreg.launch.
+            # A launch of its own, whose ranks find one another: see ftreg._base.launch.
             env={**os.environ, **place, LAUNCH: uuid.uuid4().hex},
             pass_fds=(lock.file,),
             start_new_session=True,  # the terminal's Ctrl-C is for us: we tell the runs

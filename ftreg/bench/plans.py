@@ -5,12 +5,12 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from ftreg import stages
+from ftreg._base.messages import reading
 from ftreg.bench.cells import Cell
-from ftreg.complaints import reading
-from ftreg.identity import ELSEWHERE, same
-from ftreg.plan import Plan, build, data_of, data_options, refuse_overlap
-from ftreg.resume import as_yaml
+from ftreg.cli.plan import Plan, build, data_of, data_options, refuse_overlap
+from ftreg.run import stages
+from ftreg.run.identity import ELSEWHERE, same
+from ftreg.run.resume import as_yaml
 from glue_tasks.data import GlueDataModule
 
 

@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ftreg._base.durations import in_words
 from ftreg.bench.cells import Cell
 from ftreg.bench.state import State, Status
-from ftreg.records import load
+from ftreg.run.records import load
 
 OVER = (Status.DONE, Status.FAILED)
 """Of runs that the same command does not start again."""
@@ -38,16 +39,6 @@ def estimate(cells: Iterable[Cell], states: Mapping[str, State], runs: Path, wor
     means = {key: sum(values) / len(values) for key, values in taken.items()}
     total = sum(means.get(arm(cell), means.get(cell.task, means[""])) for cell in left)
     return total / max(1, min(workers, len(left)))
-
-
-def spoken(seconds: float | None) -> str:
-    """`1 h 05 min`, `3 min`, `40 s`."""
-    if seconds is None:
-        return "not known before a run is done"
-    minutes = round(seconds / 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60:02} min"
-    return f"{minutes} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 class Progress:
@@ -105,7 +96,7 @@ class Progress:
             parts.append(f"{3600 * self.finished / (time.monotonic() - self.since):.3g} runs/h")
         if any(state.status not in OVER for state in self.states.values()):
             left = estimate(self.cells, self.states, self.runs, self.workers)
-            parts.append("time left: " + spoken(left) if left is None else f"{spoken(left)} left")
+            parts.append("time left: " + in_words(left) if left is None else f"{in_words(left)} left")
         return " · ".join(parts)
 
     def _table(self) -> list[str]:

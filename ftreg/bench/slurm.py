@@ -15,11 +15,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ftreg._base.errors import UsageError
 from ftreg.bench.grid import Grid
 from ftreg.bench.local import Job
 from ftreg.bench.state import store
-from ftreg.errors import UsageError
-from ftreg.records import load
+from ftreg.run.records import load
 
 BENCH = (sys.executable, "-m", "ftreg", "bench")
 SUBMITTED = Path("slurm", "submitted.json")

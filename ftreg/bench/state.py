@@ -11,10 +11,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ftreg import locks
-from ftreg.atomic import write_atomically
-from ftreg.places import resumable
-from ftreg.records import load
+from ftreg._base import locks
+from ftreg._base.atomic import write_atomically
+from ftreg.run.places import resumable
+from ftreg.run.records import load
 
 
 class Status(StrEnum):

@@ -1,10 +1,10 @@
 """The methods' arithmetic as pure functions of tensors, for training loops of one's own. Needs torch, not Lightning."""
 
-from ftreg.ball import ascend as ascend
-from ftreg.ball import project as project
-from ftreg.ball import start as start
 from ftreg.functional.divergences import kl as kl
 from ftreg.functional.divergences import symmetric_kl as symmetric_kl
 from ftreg.functional.mixout import draw_mask as draw_mask
 from ftreg.functional.mixout import mixout as mixout
+from ftreg.functional.perturbation import ascend as ascend
+from ftreg.functional.perturbation import project as project
+from ftreg.functional.perturbation import start as start
 from ftreg.functional.smart import momentum as momentum

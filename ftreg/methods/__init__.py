@@ -7,8 +7,8 @@ from ftreg.methods.head_first import HeadFirst as HeadFirst
 from ftreg.methods.layer_pooling import LayerPooling as LayerPooling
 from ftreg.methods.mixout import Mixout as Mixout
 from ftreg.methods.pgd import PGD as PGD
+from ftreg.methods.pretraining.masked_lm import MaskedLM as MaskedLM
+from ftreg.methods.pretraining.replaced_tokens import ReplacedTokens as ReplacedTokens
 from ftreg.methods.smart import SMART as SMART
 from ftreg.methods.two_stage import TwoStage as TwoStage
 from ftreg.methods.vat import VAT as VAT
-from ftreg.objectives.masked_lm import MaskedLM as MaskedLM
-from ftreg.objectives.replaced_tokens import ReplacedTokens as ReplacedTokens

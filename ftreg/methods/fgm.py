@@ -13,11 +13,11 @@ from typing import ClassVar, Literal
 
 import torch
 
-from ftreg.ascent import Trace, accumulate
-from ftreg.ball import direction
-from ftreg.checks import at_least, typed
-from ftreg.regularizer import Regularizer, Slot
-from ftreg.step import Scalar, Step
+from ftreg._base.checks import at_least, typed
+from ftreg.core.method import Regularizer, Slot
+from ftreg.core.step import Scalar, Step
+from ftreg.functional.perturbation import direction
+from ftreg.methods._ascent import Trace, accumulate
 
 
 class FGM(Regularizer):

@@ -16,11 +16,11 @@ its option says: `adv_steps=3` there is `steps=4` here.
 
 from typing import ClassVar, Literal
 
-from ftreg.ascent import Trace, accumulate
-from ftreg.ball import Norm, ascend, start
-from ftreg.checks import at_least, typed
-from ftreg.regularizer import Regularizer, Slot
-from ftreg.step import Scalar, Step
+from ftreg._base.checks import at_least, typed
+from ftreg.core.method import Regularizer, Slot
+from ftreg.core.step import Scalar, Step
+from ftreg.functional.perturbation import Norm, ascend, start
+from ftreg.methods._ascent import Trace, accumulate
 
 
 class FreeLB(Regularizer):

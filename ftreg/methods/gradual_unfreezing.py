@@ -6,9 +6,9 @@ Howard, Ruder. *Universal Language Model Fine-tuning for Text Classification*. A
 from collections.abc import Collection
 from typing import ClassVar
 
-from ftreg.checks import typed, within
-from ftreg.encoder import Encoder
-from ftreg.freezing import Freezing
+from ftreg._base.checks import typed, within
+from ftreg.encoder.encoder import Encoder
+from ftreg.methods._freezing import Freezing
 
 
 class GradualUnfreezing(Freezing):

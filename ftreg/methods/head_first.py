@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 
-from ftreg.checks import typed, within
-from ftreg.encoder import Encoder
-from ftreg.errors import UsageError
-from ftreg.features import Features
-from ftreg.freezing import Freezing
-from ftreg.regularizer import Regularizer
+from ftreg._base.checks import typed, within
+from ftreg._base.errors import UsageError
+from ftreg.core.method import Regularizer
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.features import Features
+from ftreg.methods._freezing import Freezing
 
 
 class HeadFirst(Freezing):

@@ -7,7 +7,7 @@ hidden states after layer k (h_0: the embeddings' output), t the pooling of a la
 
 Tokens are pooled first and layers mixed after: `cls` and `mean` keep n vectors an example for the backward. What the
 mix learns is its own parameter group, with a higher learning rate and no decay: at an encoder's 2e-5 a softmax over
-layers never leaves uniform. The papers are named in `ftreg.pooling`, one module a mix.
+layers never leaves uniform. The papers are named in `ftreg.encoder.pooling`, one module a mix.
 """
 
 from collections.abc import Mapping
@@ -17,12 +17,14 @@ from typing import Any, ClassVar, Literal
 import pytorch_lightning as pl
 from torch import Tensor, nn
 
-from ftreg import plots
-from ftreg.checks import at_least, typed, within
-from ftreg.encoder import Encoder
-from ftreg.errors import UsageError
-from ftreg.noise import seeded, stream_seed
-from ftreg.pooling import (
+from ftreg._base.checks import at_least, typed, within
+from ftreg._base.errors import UsageError
+from ftreg.core.method import Regularizer, Slot
+from ftreg.core.step import Step
+from ftreg.core.tally import Tally
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.noise import seeded, stream_seed
+from ftreg.encoder.pooling import (
     HIRE,
     LSTM,
     Combine,
@@ -34,9 +36,7 @@ from ftreg.pooling import (
     Tokens,
     select,
 )
-from ftreg.regularizer import Regularizer, Slot
-from ftreg.step import Step
-from ftreg.tally import Tally
+from ftreg.methods import _plots
 
 Mix = Literal[
     "last", "second_to_last", "concat", "sum", "mean", "scalar", "attention", "lstm", "squeeze", "squeeze_last", "hire"
@@ -163,7 +163,7 @@ class LayerPooling(Regularizer):
         if folder and self._history and trainer.is_global_zero:
             layers = next(iter(self._history.values()))
             weights = {number: [at[number] for at in self._history.values()] for number in layers}
-            plots.layer_weights(Path(folder) / "layer_weights.png", [*self._history], weights)
+            _plots.layer_weights(Path(folder) / "layer_weights.png", [*self._history], weights)
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self._history}

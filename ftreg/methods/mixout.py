@@ -21,13 +21,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from ftreg.architecture import is_random
-from ftreg.checks import typed
-from ftreg.encoder import Encoder
-from ftreg.errors import UsageError
+from ftreg._base.checks import typed
+from ftreg._base.errors import UsageError
+from ftreg.core.method import Regularizer
+from ftreg.encoder.architecture import is_random
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.noise import Noise
 from ftreg.functional.mixout import draw_mask, mixout
-from ftreg.noise import Noise
-from ftreg.regularizer import Regularizer
 
 
 class Mixout(Regularizer):

@@ -20,14 +20,14 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 from transformers import AutoModelForSequenceClassification
 
-from ftreg.checks import typed
-from ftreg.encoder import Encoder
-from ftreg.errors import UsageError
-from ftreg.gradients import deposit
-from ftreg.loading import draw
-from ftreg.noise import seeded, stream_seed
-from ftreg.regularizer import Regularizer
-from ftreg.step import Scalar, Step
+from ftreg._base.checks import typed
+from ftreg._base.errors import UsageError
+from ftreg.core.method import Regularizer
+from ftreg.core.step import Scalar, Step
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.loading import draw
+from ftreg.encoder.noise import seeded, stream_seed
+from ftreg.functional.deposit import deposit
 
 PLAIN = ""
 """In place of a task's name: the main one's."""

@@ -10,11 +10,11 @@ with norms, start and projection as in FreeLB. K + 1 forward passes; the K inner
 
 from typing import ClassVar, Literal
 
-from ftreg.ascent import Trace
-from ftreg.ball import Norm, ascend, start
-from ftreg.checks import at_least, typed
-from ftreg.regularizer import Regularizer, Slot
-from ftreg.step import Scalar, Step
+from ftreg._base.checks import at_least, typed
+from ftreg.core.method import Regularizer, Slot
+from ftreg.core.step import Scalar, Step
+from ftreg.functional.perturbation import Norm, ascend, start
+from ftreg.methods._ascent import Trace
 
 
 class PGD(Regularizer):

@@ -35,13 +35,13 @@ import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
-from ftreg.ball import TINY, ascend, finite
-from ftreg.checks import at_least, typed, within
-from ftreg.encoder import Encoder
+from ftreg._base.checks import at_least, typed, within
+from ftreg.core.method import Regularizer
+from ftreg.core.step import Place, Scalar, Step
+from ftreg.encoder.encoder import Encoder
 from ftreg.functional.divergences import symmetric_kl
+from ftreg.functional.perturbation import TINY, ascend, finite
 from ftreg.functional.smart import max_rescale, momentum, stable_kl, stopped_kl
-from ftreg.regularizer import Regularizer
-from ftreg.step import Place, Scalar, Step
 
 WEAK = 1e-3
 """Below this share of the task's gradient, the smoothness term does nothing to speak of."""

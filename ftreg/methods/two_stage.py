@@ -7,7 +7,7 @@ task's own text: Gururangan et al. *Don't Stop Pretraining*. ACL 2020, arXiv 200
     θ₁ = stage one, started at the pre-trained θ₀        θ = fine-tuning on the target, started at θ₁
 
 with a fresh optimizer, schedule and warm-up. A stage is an ordinary fit: `ftreg fit` runs it before the target's
-(`ftreg.stages`), and this method only loads its weights.
+(`ftreg.run.stages`), and this method only loads its weights.
 """
 
 from pathlib import Path
@@ -16,12 +16,12 @@ from typing import Any, ClassVar, Literal
 import pytorch_lightning as pl
 from torch import Tensor
 
-from ftreg import checkpoints
-from ftreg.checks import typed
-from ftreg.encoder import Encoder
-from ftreg.errors import UsageError
-from ftreg.heads import Policy, order
-from ftreg.regularizer import Regularizer
+from ftreg._base.checks import typed
+from ftreg._base.errors import UsageError
+from ftreg.core import checkpoint_reader
+from ftreg.core.method import Regularizer
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.heads import Policy, order
 
 PoolerPolicy = Literal["keep", "pretrained", "new"]
 Anchor = Literal["pretrained", "intermediate"]
@@ -33,7 +33,7 @@ class TwoStage(Regularizer):
 
     Args:
         stages: configurations of `ftreg fit`, as mappings or as the paths of YAML files; each starts from the one
-            before. What they take from the target's is in `ftreg.stages`.
+            before. What they take from the target's is in `ftreg.run.stages`.
         checkpoint: of a run of the same architecture, in place of stages.
         weights: which of a stage's checkpoints; `last` where its fit evaluated nothing.
         head: drawn afresh, or the stage's, with its classes put into the target's order by name.
@@ -89,7 +89,7 @@ class TwoStage(Regularizer):
 
     def _values(self, encoder: Encoder, path: Path) -> dict[str, Tensor]:
         """What is loaded, by parameter: the encoder, and the head where it is kept."""
-        saved = checkpoints.load(str(path), "TwoStage.checkpoint")
+        saved = checkpoint_reader.load(str(path), "TwoStage.checkpoint")
         record = saved.get("ftreg", {})
         values = {name.removeprefix("encoder."): value for name, value in saved["state_dict"].items()}
         pooler = f"model.{encoder.model.base_model_prefix}.pooler."

@@ -13,12 +13,12 @@ from typing import ClassVar, Literal
 
 import torch
 
-from ftreg.ball import TINY, direction, finite
-from ftreg.checks import at_least, typed
-from ftreg.errors import UsageError
+from ftreg._base.checks import at_least, typed
+from ftreg._base.errors import UsageError
+from ftreg.core.method import Regularizer
+from ftreg.core.step import Scalar, Step
 from ftreg.functional.divergences import kl
-from ftreg.regularizer import Regularizer
-from ftreg.step import Scalar, Step
+from ftreg.functional.perturbation import TINY, direction, finite
 
 
 class VAT(Regularizer):

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from ftreg.errors import UsageError
-from ftreg.names import unknown
+from ftreg._base.errors import UsageError
+from ftreg._base.names import unknown
 from ftreg.report.comparing import Arms, Declared, compare, finite_scores
 from ftreg.report.components import variance_components
 from ftreg.report.direction import REVERSED
 from ftreg.report.expected import expected_maximum_unbiased
-from ftreg.report.found import Found
 from ftreg.report.inputs import inside
+from ftreg.report.loaded_runs import Found
 from ftreg.report.model import MATCHED, Arm, Comparison, Report, Run
 from ftreg.report.reading import by_seed
 from ftreg.report.statistics import Interval, glue_average, summary
@@ -237,8 +237,8 @@ def _reported(runs: Sequence[Run]) -> Iterator[str]:
     if sets:
         of = "; ".join(f"{split}, {checkpoint} checkpoint, protocol {protocol}" for split, checkpoint, protocol in sets)
         yield f"Scores are of {of}"
-    from ftreg.backbone import DEMO_NOTE
-    from ftreg.table import SAMPLE_NOTE
+    from ftreg.encoder.backbone import DEMO_NOTE
+    from ftreg.run.table import SAMPLE_NOTE
 
     for what, value, note in (("source", "sample", SAMPLE_NOTE), ("backbone", "demo", DEMO_NOTE)):
         if any(run.record.get(what) == value for run in runs):

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from ftreg.complaints import answered, reading
-from ftreg.errors import UsageError
-from ftreg.names import unknown
-from ftreg.report.found import CHECKPOINTS, Choice
+from ftreg._base.errors import UsageError
+from ftreg._base.messages import answered, reading
+from ftreg._base.names import unknown
+from ftreg.report.loaded_runs import CHECKPOINTS, Choice
 from ftreg.report.model import Comparison, Report
 
 COLUMNS = ("task", "method", "seed", "score", "metric", "checkpoint", "majority", "step")
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(list(arguments))
     with reading():
         report = _read(options)
-    from ftreg.atomic import together
+    from ftreg._base.atomic import together
     from ftreg.report import table_files
     from ftreg.report.figures import draw
     from ftreg.report.page import write

@@ -14,7 +14,7 @@ from ftreg.report.predicted import over_items
 from ftreg.report.reading import by_seed
 from ftreg.report.statistics import Interval, levene, summary
 from ftreg.report.verdict import counted, sentence, significant
-from ftreg.shares import differing
+from ftreg.run.shares import differing
 
 SIMULATIONS = 400
 """Of the power: enough for a number of pairs in a sentence."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ftreg.errors import UsageError
+from ftreg._base.errors import UsageError
 from ftreg.report.inputs import finite
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ftreg.errors import UsageError
-from ftreg.files import ordinary
-from ftreg.names import unknown
+from ftreg._base.errors import UsageError
+from ftreg._base.files import ordinary
+from ftreg._base.names import unknown
 from ftreg.report.direction import ERRORS
-from ftreg.report.found import CHECKPOINTS, Choice, Found
+from ftreg.report.loaded_runs import CHECKPOINTS, Choice, Found
 from ftreg.report.model import Run
 
 NEEDED = ("task", "method", "seed", "score")

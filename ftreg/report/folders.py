@@ -5,16 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ftreg import history
-from ftreg.bench.grid import Seed
+from ftreg._base.errors import UsageError
+from ftreg._base.seeds import PARTS, Seeds
 from ftreg.bench.state import diverged
-from ftreg.errors import UsageError
-from ftreg.places import REPLACED
-from ftreg.records import Result, load
 from ftreg.report.direction import REVERSED, upwards
-from ftreg.report.found import Choice, Found
+from ftreg.report.loaded_runs import Choice, Found
 from ftreg.report.model import Run
 from ftreg.report.verdict import counted
+from ftreg.run import history
+from ftreg.run.places import REPLACED
+from ftreg.run.records import Result, load
 
 RESULT, ERROR, CONFIG, CELL = "result.json", "error.json", "config.yaml", "cell.json"
 FILES = (RESULT, ERROR, CONFIG, CELL)
@@ -140,7 +140,7 @@ def _run(folder: Path, root: Path | None, choice: Choice) -> Run | None:
             }
             for split, by_checkpoint in record["scores"].items()
         }
-        seed = str(Seed(*(record["seeds"][name] for name in ("init", "order", "split"))))
+        seed = str(Seeds(*(record["seeds"][name] for name in PARTS)))
         split, checkpoint = reported["split"], choice.checkpoint or reported["checkpoint"]
         has = [reported["metric"], *(m for m in scores[split][checkpoint] if m != reported["metric"])]
         metric = choice.metric(has)
@@ -187,7 +187,7 @@ def _value(value: float | None) -> float:
 
 def _describe(methods: list[dict[str, Any]]) -> str:
     import ftreg.methods  # noqa: F401  options at their defaults are left out of the names of known methods
-    from ftreg.table import describe
+    from ftreg.run.table import describe
 
     return describe(methods)
 
@@ -213,7 +213,7 @@ def _curve(path: Path, split: str, metric: str) -> tuple[tuple[int, float], ...]
 def _declared(root: Path, grid: Mapping[str, Any], found: Found) -> None:
     """The primary family of a grid, and its runs that were never begun."""
     family = [(c["task"], c["method"], c["baseline"]) for c in grid["comparisons"]]
-    seeds = [str(Seed(*(seed[name] for name in Seed._fields))) for seed in grid["seeds"]]
+    seeds = [str(Seeds(*(seed[name] for name in PARTS))) for seed in grid["seeds"]]
     names = [f"{task}/{method}/{seed}" for task in grid["tasks"] for method in grid["methods"] for seed in seeds]
     found.primary += [one for one in family if one not in found.primary]
     known = {f"{run.task}/{run.method}/{run.seed}" for run in found.runs}

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ftreg.errors import UsageError
+from ftreg._base.errors import UsageError
 
 Floats = NDArray[np.float64]
 

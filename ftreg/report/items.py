@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ftreg.errors import UsageError
+from ftreg._base.errors import UsageError
 from ftreg.report.inputs import count, finite
 from ftreg.report.statistics import Interval, percentiles
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ftreg import __version__
-from ftreg.atomic import write_atomically
-from ftreg.report import sections, strips, style
+from ftreg._base.atomic import write_atomically
+from ftreg.report import sections, style, svg_charts
 from ftreg.report.html import Html, element, join
 from ftreg.report.model import Report
 from ftreg.report.verdict import counted, title
-from ftreg.run import finite
+from ftreg.run.record import finite
 
 
 def write(report: Report, out: Path, figures: Mapping[str, Path]) -> Path:
@@ -42,7 +42,7 @@ def compose(report: Report, figures: Mapping[str, Path]) -> str:
         "warnings": sections.warnings(report.warnings),
         "verdicts": sections.verdicts(report),
         "notes": notes,
-        "seeds": strips.seeds(report),
+        "seeds": svg_charts.seeds(report),
         "averages": sections.averages(report),
         "summaries": sections.summaries(report),
         "comparisons": sections.comparisons(report) if report.comparisons else Html(),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats  # type: ignore[import-untyped]
 
-from ftreg.errors import UsageError
+from ftreg._base.errors import UsageError
 from ftreg.report.inputs import Floats, count, inside, sample
 
 EXACT = 20

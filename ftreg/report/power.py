@@ -4,7 +4,7 @@ from bisect import bisect_left
 
 import numpy as np
 
-from ftreg.errors import UsageError
+from ftreg._base.errors import UsageError
 from ftreg.report.inputs import Floats, count, inside
 from ftreg.report.paired import TOLERANCE, needed_pairs
 

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]
 
-from ftreg.errors import UsageError
-from ftreg.files import ordinary
+from ftreg._base.errors import UsageError
+from ftreg._base.files import ordinary
 from ftreg.report.items import paired_bootstrap, seeds_by_items
 from ftreg.report.model import Run
 from ftreg.report.statistics import Interval

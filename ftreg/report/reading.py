@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ftreg.errors import UsageError
-from ftreg.files import ordinary
-from ftreg.names import unknown
+from ftreg._base.errors import UsageError
+from ftreg._base.files import ordinary
+from ftreg._base.names import unknown
 from ftreg.report import files, folders
-from ftreg.report.found import Choice, Found
+from ftreg.report.loaded_runs import Choice, Found
 from ftreg.report.model import Run
 
 

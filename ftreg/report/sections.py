@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from ftreg import citation
-from ftreg.errors import UsageError
+from ftreg._base.errors import UsageError
+from ftreg.cli import citation
 from ftreg.report import style
 from ftreg.report.html import Html, cell, element, join, table
 from ftreg.report.model import Arm, Comparison, Report, Run
 from ftreg.report.statistics import Interval
-from ftreg.report.strips import interval, reach
+from ftreg.report.svg_charts import interval, reach
 from ftreg.report.verdict import bracket, counted, points, probability, significant, title
-from ftreg.used import Fit, from_folder, from_result
+from ftreg.run.provenance import Fit, from_folder, from_result
 
 BADGES = {"better": "▲ better", "worse": "▼ worse", "open": "○ not told apart", "few": "◌ too few pairs"}
 SCREEN = 120

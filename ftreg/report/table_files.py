@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ftreg.atomic import write_atomically
+from ftreg._base.atomic import write_atomically
 from ftreg.report.model import Comparison, Report
 from ftreg.report.tables import comparisons, latex, markdown, summary
-from ftreg.run import finite
+from ftreg.run.record import finite
 
 
 def as_json(report: Report) -> str:

@@ -13,6 +13,7 @@ import torch
 import transformers
 
 import ftreg.methods
+from ftreg.core.method import Regularizer
 from ftreg.methods import (
     FGM,
     PGD,
@@ -27,7 +28,6 @@ from ftreg.methods import (
     ReplacedTokens,
     TwoStage,
 )
-from ftreg.regularizer import Regularizer
 from ftreg.testing.encoders import configuration
 
 Method = Callable[[], Regularizer]

@@ -15,16 +15,16 @@ import yaml
 from torch import Tensor, nn
 
 from ftreg.__main__ import main
-from ftreg.encoder import Encoder
-from ftreg.finetuner import FineTuner
-from ftreg.noise import Moment
-from ftreg.regularizer import Regularizer
-from ftreg.step import Step
-from ftreg.structure import structural
+from ftreg.core.method import Regularizer
+from ftreg.core.method_registry import structural
+from ftreg.core.step import Step
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.noise import Moment
+from ftreg.encoder.weights import Weights
+from ftreg.lightning.finetuner import FineTuner
 from ftreg.testing.cases import Case, companions
 from ftreg.testing.encoders import checkpoint
 from ftreg.testing.fits import EVALUATED, difference, fit, random_rows, state
-from ftreg.weights import Weights
 
 EFFECT = 1e-3
 """The least relative change of a step's gradient that counts as doing something."""

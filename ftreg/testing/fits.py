@@ -11,8 +11,8 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from ftreg.finetuner import FineTuner
-from ftreg.noise import stream_seed
+from ftreg.encoder.noise import stream_seed
+from ftreg.lightning.finetuner import FineTuner
 from glue_tasks.data import GlueDataModule
 from glue_tasks.loader import Rows
 

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ftreg.errors import UsageError
-from ftreg.finetuner import FineTuner
-from ftreg.noise import Moment
-from ftreg.regularizer import Regularizer
-from ftreg.step import Step
+from ftreg._base.errors import UsageError
+from ftreg.core.method import Regularizer
+from ftreg.core.step import Step
+from ftreg.encoder.noise import Moment
+from ftreg.lightning.finetuner import FineTuner
 from ftreg.testing.cases import Case
 from ftreg.testing.contracts import EFFECT, require
 

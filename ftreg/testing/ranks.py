@@ -15,8 +15,8 @@ import torch
 import torch.distributed
 from torch.multiprocessing.spawn import start_processes
 
-from ftreg.finetuner import FineTuner
-from ftreg.regularizer import Regularizer
+from ftreg.core.method import Regularizer
+from ftreg.lightning.finetuner import FineTuner
 from ftreg.testing.cases import Case, Method
 from ftreg.testing.contracts import require
 from ftreg.testing.encoders import STEADY, checkpoint

@@ -1,6 +1,6 @@
 """The WordPiece tokenizer of the sample, and the configuration of the tiny encoder that goes with it.
 
-`python -m glue_tasks.sample.tokenizer FOLDER` writes both; `ftreg/backbones/tiny` is its output.
+`python -m glue_tasks.sample.tokenizer FOLDER` writes both; `ftreg/encoder/backbones/tiny` is its output.
 """
 
 import json

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from ftreg._base.seeds import Seeds
 from ftreg.bench.cells import Cell
 from ftreg.bench.command import main
-from ftreg.bench.grid import Seed
 from ftreg.bench.local import Job, next_job, places
 from ftreg.bench.progress import estimate, spoken
 from ftreg.bench.state import Lock, State, Status, store
@@ -129,7 +129,7 @@ def test_a_look_does_not_keep_a_run_from_being_started(tmp_path: Path, monkeypat
     looking, lock = Lock(tmp_path), Lock(tmp_path)
     assert looking.take()
     assert not lock.take()
-    monkeypatch.setattr("ftreg.locks.time", SimpleNamespace(sleep=lambda _: looking.release()))
+    monkeypatch.setattr("ftreg._base.locks.time", SimpleNamespace(sleep=lambda _: looking.release()))
     assert lock.take()
     lock.release()
 
@@ -410,7 +410,7 @@ def test_the_runs_of_a_bench_that_was_killed_keep_their_locks(
 
 
 def test_no_run_only_waits_for_the_stage_that_another_one_trains(tmp_path: Path) -> None:
-    cells = [Cell("t", name, Seed(0, 0, 0), ()) for name in ("a", "b", "c")]
+    cells = [Cell("t", name, Seeds(0, 0, 0), ()) for name in ("a", "b", "c")]
     first, second, third = (Job(c, "", s) for c, s in zip(cells, (tmp_path, tmp_path, None), strict=True))
     assert next_job([second, third], [first], {}) is third
     assert next_job([second], [first], {}) is None
@@ -419,7 +419,7 @@ def test_no_run_only_waits_for_the_stage_that_another_one_trains(tmp_path: Path)
 
 
 def test_the_time_that_is_left(tmp_path: Path) -> None:
-    cells = [Cell("t", method, Seed(n, n, n), ()) for method in ("plain", "mixout", "slow") for n in (0, 1, 2)]
+    cells = [Cell("t", method, Seeds(n, n, n), ()) for method in ("plain", "mixout", "slow") for n in (0, 1, 2)]
     states = {cell.name: State(Status.WAITING) for cell in cells}
     assert estimate(cells, states, tmp_path, 1) is None
     for cell, seconds in ((cells[0], 10), (cells[6], 100)):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from glue_tasks.known import find
+from glue_tasks.registry import find
 from glue_tasks.sample import rows
 from tests.cli.runs import MIXOUT, fit
 

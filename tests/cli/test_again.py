@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ftreg.__main__ import main
-from ftreg.cost import Cost
+from ftreg.run.cost import Cost
 from tests.cli.runs import MIXOUT, RTE, TINY, fit, metrics, result, same, weights
 
 

@@ -8,9 +8,9 @@ import pytest
 from huggingface_hub import HfApi
 
 from ftreg.__main__ import main
+from ftreg._base.errors import UsageError
 from ftreg.bench.plans import Checked
-from ftreg.errors import UsageError
-from ftreg.plan import build
+from ftreg.cli.plan import build
 from glue_tasks.errors import DataError
 from tests.cli.runs import MIXOUT, RTE, SHORT, TINY
 

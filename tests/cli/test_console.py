@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ftreg.console import Console
-from glue_tasks.known import find
+from ftreg.cli.console import Console
+from glue_tasks.registry import find
 from tests.cli.runs import MIXOUT, fit
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from ftreg import run
-from ftreg.history import History
-from ftreg.places import resumable
+from ftreg.run import record as run
+from ftreg.run.history import History
+from ftreg.run.places import resumable
 from glue_tasks import atomic
 from tests.cli.runs import MIXOUT, fit, metrics, result, same, weights
 

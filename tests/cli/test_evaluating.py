@@ -126,7 +126,7 @@ def test_predictions_have_names_of_their_own(run: Path, tmp_path: Path, capsys: 
 def test_no_logger_hears_of_it(run: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not by the configuration of a run that logs to W&B either."""
     seen: list[Any] = []
-    monkeypatch.setattr("ftreg.loggers.set_up", lambda *args, **_: seen.append(args) or [])
+    monkeypatch.setattr("ftreg.run.loggers.set_up", lambda *args, **_: seen.append(args) or [])
     before = snapshot(run)
     path = f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"
     assert main([command, *BASE, f"--config={run / 'config.yaml'}", path, f"--trainer.default_root_dir={run}"]) == 0

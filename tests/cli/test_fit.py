@@ -12,8 +12,8 @@ import torch
 import yaml
 
 from ftreg.__main__ import main
-from ftreg.identity import identity
-from ftreg.plan import Plan, build
+from ftreg.cli.plan import Plan, build
+from ftreg.run.identity import identity
 from tests.cli.runs import BASE, MIXOUT, ROOT, RTE, SHORT, TINY, fit, metrics, result, same, weights
 
 KEYS = (

@@ -11,11 +11,11 @@ import torch
 import yaml
 
 from ftreg.__main__ import main
-from ftreg.config import SaveConfig
-from ftreg.cost import Cost
-from ftreg.evaluations import Last
-from ftreg.folder import LOCK
-from ftreg.locks import Lock
+from ftreg._base.locks import Lock
+from ftreg.cli.config import SaveConfig
+from ftreg.run.cost import Cost
+from ftreg.run.evaluations import Last
+from ftreg.run.folder import LOCK
 from tests.cli.runs import MIXOUT, SHORT, fit, metrics, result, same, weights
 
 Found = dict[str, tuple[int, bytes]]
@@ -203,7 +203,7 @@ def test_killed_before_its_first_checkpoint_it_begins_anew(
 ) -> None:
     given = [*MIXOUT, f"--data.path={files}"]
     monkeypatch.setattr(Last, "_save", lambda *_: None)
-    monkeypatch.setattr("ftreg.evaluations.Best._save_checkpoint", lambda *_: None)
+    monkeypatch.setattr("ftreg.run.evaluations.Best._save_checkpoint", lambda *_: None)
     interrupted(tmp_path / "run", monkeypatch, *given)
     monkeypatch.undo()
     assert metrics(tmp_path / "run")
@@ -292,7 +292,7 @@ def test_a_checkpoint_that_lightning_would_load_unasked(
 def test_the_word_is_for_a_report_too(finished: Path, tmp_path: Path) -> None:
     """A run that was replaced is none of its arm's any more."""
     from ftreg.report.folders import read
-    from ftreg.report.found import Choice, Found
+    from ftreg.report.loaded_runs import Choice, Found
 
     for name in ("0", "0.replaced-1"):
         shutil.copytree(finished, tmp_path / "rte" / "m" / name)

@@ -14,10 +14,10 @@ import pytorch_lightning as pl
 import torch
 
 from ftreg.__main__ import main
-from ftreg.cost import Cost
-from ftreg.errors import INTERRUPTED, STOPPED
-from ftreg.finetuner import FineTuner
-from ftreg.interruption import SIGNALS, Interruptions, evaluates
+from ftreg._base.errors import INTERRUPTED, STOPPED
+from ftreg.lightning.finetuner import FineTuner
+from ftreg.run.cost import Cost
+from ftreg.run.interruption import SIGNALS, Interruptions, evaluates
 from tests.cli.runs import MIXOUT, ROOT, SHORT, fit, metrics, result, same, weights
 
 TWICE = [
@@ -180,8 +180,8 @@ def test_while_modules_are_imported(
     def pressed(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ftreg.cli.main", pressed)
-    monkeypatch.setattr("ftreg.citation.main", pressed)
+    monkeypatch.setattr("ftreg.cli.command.main", pressed)
+    monkeypatch.setattr("ftreg.cli.citation.main", pressed)
     assert main([command]) == INTERRUPTED
     assert capsys.readouterr().err == "ftreg: stopped by Ctrl-C\n"
 

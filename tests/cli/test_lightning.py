@@ -10,7 +10,7 @@ from pytorch_lightning import callbacks as theirs
 
 from ftreg import FineTuner, UsageError, backbone_path
 from ftreg.__main__ import main
-from ftreg.compatibility import check_monitors
+from ftreg.lightning.compatibility import check_monitors
 from glue_tasks.data import GlueDataModule
 from tests.cli.runs import MIXOUT, SHORT, fit, same, weights
 

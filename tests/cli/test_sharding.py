@@ -11,11 +11,11 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from ftreg.__main__ import main
-from ftreg.backbone import backbone_path
-from ftreg.cost import Cost
+from ftreg.encoder.backbone import backbone_path
 from ftreg.report.model import Run
-from ftreg.sharding import KEY, Sharding, drops
-from ftreg.shares import differing
+from ftreg.run.cost import Cost
+from ftreg.run.sharding import KEY, Sharding, drops
+from ftreg.run.shares import differing
 from tests.cli.runs import SHORT, fit, metrics, result, weights
 from tests.cli.test_folder import changed, snapshot
 
@@ -111,7 +111,7 @@ def test_the_report_warns_of_it(other: dict[str, Any]) -> None:
 
 def test_in_the_warnings_of_a_comparison() -> None:
     from ftreg.report.analysis import analyse
-    from ftreg.report.found import Found
+    from ftreg.report.loaded_runs import Found
 
     run = Run("rte", "plain", "0", metric="accuracy", checkpoint="best", score=0.5, record={"sharding": [ONE]})
     run = replace(run, record={**run.record, "reported": {"split": "dev"}, "protocol": "dev"})

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from ftreg.__main__ import main
-from ftreg.finetuner import FineTuner
+from ftreg.lightning.finetuner import FineTuner
 from tests.cli.runs import ROOT, SHORT, fit, metrics, result, same, weights
 
 QNLI = {"data": {"task": "qnli", "max_length": 64}, "trainer": {"max_steps": 6}, "model": {"lr": 1e-3}}

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from wandb.wandb_agent import Agent
 
-from ftreg.plan import Plan, build
+from ftreg.cli.plan import Plan, build
 from tests.cli.offline import config, described, history, offline
 from tests.cli.runs import ROOT, SHORT, result
 

@@ -8,7 +8,7 @@ import pytest
 import pytorch_lightning as pl
 
 from ftreg.bench.command import main as bench
-from ftreg.evaluations import Last
+from ftreg.run.evaluations import Last
 from tests.cli.offline import config, described, history, offline
 from tests.cli.runs import BASE, MIXOUT, ROOT, SHORT, fit, metrics, result
 

@@ -11,9 +11,9 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from ftreg.errors import UsageError
+from ftreg._base.errors import UsageError
 from ftreg.report.analysis import analyse
-from ftreg.report.found import Choice, Found
+from ftreg.report.loaded_runs import Choice, Found
 from ftreg.report.model import Comparison, Report, Run
 from ftreg.report.predicted import METRICS
 from ftreg.report.reading import read

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ftreg._base.errors import UsageError
+from ftreg._base.seeds import Seeds
 from ftreg.bench.cells import Cell
 from ftreg.bench.decisions import tuned
-from ftreg.bench.grid import Seed
 from ftreg.bench.state import score
-from ftreg.errors import UsageError
 from ftreg.report.analysis import analyse
-from ftreg.report.found import Choice
+from ftreg.report.loaded_runs import Choice
 from ftreg.report.predicted import METRICS
 from ftreg.report.reading import read
-from ftreg.run import failed
+from ftreg.run.record import failed
 from tests.report.records import record
 
 ERRORS = {"plain": [0.9, 0.8, 0.85, 0.95, 0.7, 0.9], "better": [0.5, 0.4, 0.45, 0.55, 0.3, 0.5]}
@@ -61,7 +61,7 @@ def test_a_csv_of_errors_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("less", "best"), [(["mse"], 1), ([], 0)])
 def test_tuning_takes_the_lower_error(tmp_path: Path, less: list[str], best: int) -> None:
-    cells = [Cell("mine", "plain", Seed(0, 0, 0), (), setting) for setting in (0, 1, 2)]
+    cells = [Cell("mine", "plain", Seeds(0, 0, 0), (), setting) for setting in (0, 1, 2)]
     for cell, value in zip(cells, (0.9, 0.2, 0.5), strict=True):
         cell.folder(tmp_path).mkdir(parents=True)
         result = {

@@ -9,13 +9,13 @@ import matplotlib
 import pytest
 from matplotlib.figure import Figure
 
-from ftreg.errors import UsageError
+from ftreg._base.errors import UsageError
 from ftreg.report import style
 from ftreg.report.analysis import analyse
+from ftreg.report.beeswarm import offsets
 from ftreg.report.figures import cost, curves, draw, expected, seeds, wins
-from ftreg.report.found import Found
+from ftreg.report.loaded_runs import Found
 from ftreg.report.model import Arm, Report, Run
-from ftreg.report.swarm import offsets
 from tests.report.example import example
 
 MODULES = {module.__name__.rpartition(".")[2]: module for module in (seeds, curves, expected, cost, wins)}

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ftreg.errors import UsageError
-from ftreg.report.found import Choice
+from ftreg._base.errors import UsageError
+from ftreg.report.loaded_runs import Choice
 from ftreg.report.reading import read
 from tests.report.records import grid, record
 

@@ -9,7 +9,7 @@ import pytest
 
 from ftreg.report import table_files, tables
 from ftreg.report.analysis import analyse
-from ftreg.report.found import Found
+from ftreg.report.loaded_runs import Found
 from ftreg.report.model import Report, Run
 
 SHIFT = "5.0"

@@ -28,10 +28,11 @@ from typing import Any
 
 import torch
 
-from ftreg import cli, history  # noqa: F401  imported once, before the forks
 from ftreg.__main__ import main as ftreg
 from ftreg.bench import command
-from ftreg.places import resumable
+from ftreg.cli import command as _fit  # noqa: F401  imported once, before the forks
+from ftreg.run import history
+from ftreg.run.places import resumable
 from tests.cli.runs import MIXOUT, TINY
 
 COMMON = ["--data.task=rte", "--data.source=sample", "--data.train_subset=96", *TINY, "--trainer.accelerator=cpu"]

@@ -4,8 +4,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftreg.atomic import write_atomically
-from ftreg.errors import UsageError
+from ftreg._base.atomic import write_atomically
+from ftreg._base.errors import UsageError
 from ftreg.report import style
 from ftreg.report.model import Report
 

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ftreg.report import style
+from ftreg.report.beeswarm import offsets
 from ftreg.report.figures.panels import panels
 from ftreg.report.model import Arm, Report
-from ftreg.report.swarm import offsets
 from ftreg.report.verdict import title
 
 DOT = 2.6

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from ftreg.__main__ import main
+from ftreg._base.messages import answered, reading
+from ftreg._base.quiet import quiet
 from ftreg.bench.plans import Checked
-from ftreg.complaints import answered, reading
-from ftreg.plan import Parsed, build
-from ftreg.quiet import quiet
+from ftreg.cli.plan import Parsed, build
 from ftreg.report import figures, page
 from glue_tasks.data import GlueDataModule
 from glue_tasks.submission import validate_submission, write_submission
@@ -186,8 +186,8 @@ def checkpoints(random: Random, folder: Path, material: Material) -> Run:
 
 
 def _loaded(path: Path) -> None:
-    from ftreg.checkpoints import Whole
-    from ftreg.finetuner import FineTuner
+    from ftreg.lightning.finetuner import FineTuner
+    from ftreg.run.checkpoints import Whole
 
     content = Whole().load_checkpoint(path)
     model = FineTuner(**content["hyper_parameters"])

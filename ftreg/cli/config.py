@@ -1,0 +1,35 @@
+"""What the command line adds to a configuration: seeds, the file that keeps it, and what it says of its methods."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import yaml
+from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
+
+from ftreg._base.atomic import write_atomically
+from ftreg.lightning.printing import say
+from ftreg.run.record import methods
+
+
+class SaveConfig(SaveConfigCallback):
+    """`config.yaml` in the run's folder, written whole once the data are read, and in every logger."""
+
+    def __init__(self, parser: LightningArgumentParser, config: Any, notices: Sequence[str] = ()) -> None:
+        super().__init__(parser, config)
+        self.notices = notices
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """After the data are read; only a fit has a configuration to keep."""
+        for notice in self.notices:
+            say(notice)
+        self.notices = ()
+        if stage == "fit" and trainer.is_global_zero and not self.already_saved:
+            self.already_saved = True
+            text = self.parser.dump(self.config, skip_none=False)
+            path = Path(trainer.default_root_dir) / self.config_filename
+            write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+            record = {**yaml.safe_load(text), "methods": methods(trainer)}
+            for logger in trainer.loggers:
+                logger.log_hyperparams(record)

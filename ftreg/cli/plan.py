@@ -1,0 +1,274 @@
+"""The command line of a run, parsed and checked, with its data, its identity and the stage that it starts from.
+
+Parsed ─┬─ Plan  a fit that is not run: a stage of TwoStage, a cell of a grid
+        └─ Cli   runs its subcommand (`ftreg.cli.command`)
+"""
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+import ftreg.methods as _methods  # noqa: F401  an imported method is found by its bare name
+from ftreg._base.checks import at_least, typed
+from ftreg._base.errors import UsageError
+from ftreg._base.messages import reading
+from ftreg._base.seeds import Seeds
+from ftreg.cli import evaluating, trainer_options
+from ftreg.cli.config import SaveConfig
+from ftreg.cli.declared import check_tasks, with_metrics
+from ftreg.cli.option_names import CONSOLE, Names
+from ftreg.cli.parser import Parser
+from ftreg.core.checkpoint_reader import load
+from ftreg.core.method import check_claims
+from ftreg.core.method_registry import subclasses
+from ftreg.encoder.backbone import NAMED, backbone_path
+from ftreg.encoder.loading import tried
+from ftreg.encoder.matching import limits, longest, paired
+from ftreg.lightning.callbacks import known_callbacks, method_names, methods_of
+from ftreg.lightning.compatibility import check_callbacks, check_command
+from ftreg.lightning.finetuner import FineTuner
+from ftreg.run import resume, stages
+from ftreg.run.identity import folder_content, identity
+from glue_tasks.data import GlueDataModule
+from glue_tasks.overlap import check_overlap
+from glue_tasks.tokens import read_tokenizer
+
+DEFAULTS = {
+    "max_epochs": 20,
+    "num_sanity_val_steps": 0,
+    "check_val_every_n_epoch": None,
+    "log_every_n_steps": 10,
+    "enable_model_summary": False,
+    "logger": {"class_path": "ftreg.loggers.CSVLogger"},
+}
+
+
+def check_options(options: Any) -> None:
+    """Types and ranges of what has been parsed, of which null and NaN are left to us.
+
+    Raises:
+        UsageError: which option, its value, and what it may be.
+    """
+    for group, function in (
+        ("seeds", Seeds.__init__),
+        ("model", FineTuner.__init__),
+        ("data", GlueDataModule.__init__),
+    ):
+        typed(group, function, vars(options[group]))
+    for name, seed in vars(options.seeds).items():
+        at_least("seeds", 0, **{name: seed})
+    trainer_options.check(vars(options.trainer))
+
+
+UNTRAINED = "evaluate the backbone with a head that nobody has trained, in place of a checkpoint"
+WORDS: dict[str, dict[str, str]] = {
+    "fit": {
+        "overwrite": "begin anew in a folder that has a run, which is moved aside",
+        "reshard": "go on with a run on other devices or another accumulation, where dropout draws other masks",
+    },
+    **{name: {"untrained": UNTRAINED} for name in ("validate", "test", "predict")},
+}
+"""By subcommand, what is said on the command line alone, and what it does."""
+
+
+class Parsed(LightningCLI):
+    """One subcommand, of fit, validate, test and predict."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The seeds and what follows from other options."""
+        parser.add_class_arguments(Seeds, "seeds")
+        parser.link_arguments("seeds.init", "model.init_seed")
+        parser.link_arguments("seeds.order", "data.order_seed")
+        parser.link_arguments("seeds.split", "data.split_seed")
+        parser.link_arguments("model.backbone", "data.tokenizer", compute_fn=_tokenizer)
+        parser.link_arguments("data.labels", "model.labels", apply_on="instantiate")
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """With what is said on the command line alone."""
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        for name, text in WORDS[subcommand].items():
+            parser.add_argument(f"--{name}", action="store_true", help=text)
+        return parser
+
+    words: Mapping[str, bool]
+    """Which of `WORDS` were said. They are not options of a run: `config.yaml` has none of them."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Names first, then types and values, then what a checkpoint has to say about them."""
+        self.arguments = arguments = list(args)
+        known = [name for name in self._parser(arguments[0])._option_string_actions if name.startswith("--")]
+        names = Names([name[2:] for name in known], known_callbacks(), [cls.__name__ for cls in subclasses()])
+        names.check(arguments[1:])
+        check_callbacks(names.listed)
+        check_tasks(arguments[1:])
+        self.config = parser.parse_args(arguments)
+        options = self.config[arguments[0]]
+        check_options(options)
+        _cut(options, names.given)
+        check_command(arguments[0], vars(options.trainer))
+        self.words = {name: bool(options.pop(name)) for name in WORDS[arguments[0]]}
+        for name in self.words:
+            if names.given.get(name, CONSOLE) != CONSOLE:
+                raise UsageError(f"{names.given[name]}: {name} is for one command; give it there, as --{name}")
+        if arguments[0] == "fit":
+            # Before a stage is trained for them.
+            methods = methods_of(options.trainer.callbacks)
+            check_claims(methods)
+            options.data.evaluate &= all(method.supervised for method in methods)
+        if options.ckpt_path in ("best", "last"):
+            root = options.trainer.default_root_dir
+            if root is None and arguments[0] != "fit":
+                raise UsageError(f"ckpt_path {options.ckpt_path}: of which run? Give trainer.default_root_dir")
+            folder = Path(root or self.default_root(arguments[0])).expanduser() / "checkpoints"
+            options.ckpt_path = str(folder / f"{options.ckpt_path}.ckpt")
+        path = options.ckpt_path
+        if path == "hpc":
+            raise UsageError("ckpt_path hpc: no fit of ftreg leaves such a checkpoint; give last, best or a path")
+        if path:
+            checkpoint = load(path, "ckpt_path")
+            self._earlier = (path, dict(checkpoint.get(resume.KEY, {})))
+            self.steps_before = int(checkpoint.get("global_step", 0))
+            if arguments[0] != "fit":
+                own = evaluating.adopted(checkpoint, self._plain(arguments[0]), names.given)
+                own = [arguments[0], *own, *arguments[1:]]
+                own += evaluating.restructured(checkpoint, options.trainer.callbacks)
+                self.config = parser.parse_args([*own, f"--ckpt_path={path}"])
+                options = self.config[arguments[0]]
+                check_options(options)
+                _cut(options, names.given)
+        if arguments[0] != "fit":
+            evaluating.check(arguments[0], options, self.words["untrained"], names.given)
+            for name in self.words:
+                options.pop(name, None)
+
+    def default_root(self, subcommand: str) -> str:
+        """The run's folder where none is given: a fit with the same options has the same."""
+        options = self.config[subcommand]
+        task = options.data.task if isinstance(options.data.task, str) else options.data.task.name
+        methods = "+".join(method_names(options.trainer.callbacks)) or "plain"
+        seeds = "-".join(str(value) for value in options.seeds.as_dict().values())
+        return f"runs/{task}/{methods}/{seeds}-{identity(self._plain(subcommand), {})[:8]}"
+
+    def _parse_ckpt_path(self) -> None:
+        """Done above: the stock one overrides the command line."""
+
+    _earlier: tuple[str, dict[str, Any]] | None = None
+    steps_before = 0
+    """Optimizer steps of the checkpoint that is gone on from."""
+
+    @cached_property
+    def stage(self) -> "Plan | None":
+        """The stage that this fit starts from, if TwoStage has any."""
+        plain = self._plain()
+        two_stage = stages.options(plain) if self.subcommand == "fit" else None
+        if two_stage is None:
+            return None
+        try:
+            return build(["fit", *stages.arguments(two_stage, plain)], Plan)
+        except UsageError as error:
+            raise UsageError(f"TwoStage.stages: {error}") from error
+
+    def refuse(self, data: GlueDataModule) -> None:
+        """Refuse what would make the record of a fit wrong, before a stage is trained for it."""
+        FineTuner(**self._plain()["model"], labels=data.labels)
+        model = self.config.fit.model
+        limits(model.backbone).check(read_tokenizer(backbone_path(model.backbone)), model.backbone, paired(data))
+        tried(model.backbone, data.labels, model.attention, model.head)
+        options = self.config.fit.trainer
+        if options.max_epochs == -1 and options.max_steps == -1:
+            raise UsageError("training has no end; set trainer.max_epochs or trainer.max_steps")
+        if self._earlier is not None:
+            resume.check_same_run(*self._earlier, data.task.name, self._plain())
+
+    def identity(self) -> str:
+        """Of the run, with what paths and stages stand for."""
+        config = self._plain()
+        contents = {"data": ",".join(self.datamodule.fingerprints.values())}
+        backbone = config["model"]["backbone"]
+        # What else lies in the cache beside a Hub id's files is not the run's.
+        if backbone in NAMED or os.path.isdir(os.path.expanduser(backbone)):
+            contents["backbone"] = folder_content(backbone_path(backbone))
+        if self.stage is not None:
+            contents["stages"] = self.stage.identity()
+        return identity(config, contents)
+
+    def data(self) -> GlueDataModule:
+        """The run's data, apart from the trainer."""
+        return data_of(data_options(self._plain()))
+
+    def _plain(self, subcommand: str | None = None) -> dict[str, Any]:
+        """The resolved configuration as plain values, without what is linked."""
+        name = subcommand or str(self.subcommand)
+        text = self._parser(name).dump(self.config[name], skip_none=False)
+        return with_metrics(yaml.safe_load(text))
+
+
+class Plan(Parsed):
+    """A fit that is not run."""
+
+    def instantiate_classes(self) -> None:
+        """The data alone."""
+        self.datamodule = self.data()
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Not here."""
+
+
+def data_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """All that the rows of a resolved configuration depend on, linked options with them."""
+    linked = {"tokenizer": backbone_path(config["model"]["backbone"]), "split_seed": config["seeds"]["split"]}
+    return {**config["data"], **linked}
+
+
+def data_of(options: Mapping[str, Any]) -> GlueDataModule:
+    """The data with these options, typed as on the command line."""
+    parser = Parser()
+    parser.add_class_arguments(GlueDataModule, "data")
+    made: GlueDataModule = parser.instantiate_classes(parser.parse_object({"data": options})).data
+    return made
+
+
+def refuse_overlap(target: GlueDataModule, stage: Plan | None) -> None:
+    """Refuse rows that the target is evaluated on, in the stage and in those before it."""
+    while stage is not None:
+        found = check_overlap(target, stage.datamodule)
+        if found is not None:
+            raise UsageError(
+                f"TwoStage: stage {stage.datamodule.task.name} has {found}; "
+                "give the stage other rows, or set overlap=allow and say so where you report"
+            )
+        stage = stage.stage
+
+
+def _cut(options: Any, given: Collection[str]) -> None:
+    """Make `data.max_length` what the backbone takes, where the user has not chosen it."""
+    options.data.max_length = longest(options.model.backbone, options.data.max_length, "data.max_length" in given)
+
+
+def _tokenizer(backbone: Any) -> str:
+    typed("model", FineTuner.__init__, {"backbone": backbone})  # links come before types
+    return backbone_path(backbone)
+
+
+T = TypeVar("T", bound=Parsed)
+
+
+def build(arguments: Sequence[str], kind: type[T]) -> T:
+    """Read a command line as one of the kinds here, or as `ftreg.cli.command.Cli`, which runs it."""
+    with reading():
+        return kind(
+            FineTuner,
+            GlueDataModule,
+            save_config_callback=SaveConfig,
+            trainer_defaults=DEFAULTS,
+            seed_everything_default=False,
+            parser_class=Parser,
+            args=list(arguments),
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )

@@ -1,0 +1,93 @@
+"""Methods in a checkpoint: which ones changed the network, so that it can be rebuilt without a trainer."""
+
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from ftreg._base.errors import UsageError
+from ftreg.core.method import Regularizer
+
+
+def subclasses(cls: type[Regularizer] = Regularizer) -> Iterator[type[Regularizer]]:
+    """Every method that has been imported, but for abstract ones."""
+    for child in cls.__subclasses__():
+        if not inspect.isabstract(child):
+            yield child
+        yield from subclasses(child)
+
+
+def structural(method: Regularizer) -> bool:
+    """Whether the method changes the network or its start."""
+    return type(method).attach is not Regularizer.attach
+
+
+def describe(methods: Sequence[Regularizer]) -> list[dict[str, Any]]:
+    """Structural methods as plain values."""
+    return [{"class": m.name, "options": m.options()} for m in methods if structural(m)]
+
+
+def rebuild(record: Sequence[Mapping[str, Any]]) -> list[Regularizer]:
+    """The methods that `describe` recorded.
+
+    Beside our own only classes that are imported already are considered: a checkpoint must not choose what code runs.
+
+    Raises:
+        UsageError: a method is unknown here.
+    """
+    importlib.import_module("ftreg.methods")
+    known = {cls.__name__: cls for cls in subclasses()}
+    for entry in record:
+        if entry["class"] not in known:
+            raise UsageError(
+                f"the checkpoint was trained with {entry['class']}, which is unknown here; import it first"
+            )
+    return [known[entry["class"]](**entry["options"]) for entry in record]
+
+
+def check_labels(checkpoint: Mapping[str, Any], labels: Sequence[str]) -> None:
+    """Refuse a checkpoint whose head tells other classes apart.
+
+    Raises:
+        UsageError: with both.
+    """
+    known = list(checkpoint.get("ftreg", {}).get("labels", labels))
+    if known != list(labels):
+        raise UsageError(
+            f"the checkpoint is of another task: its labels are {known or 'a score'}, "
+            f"this run's are {list(labels) or 'a score'}; give the run that it came from, or no checkpoint"
+        )
+
+
+def check_fits(path: str, checkpoint: Mapping[str, Any], model: nn.Module) -> None:
+    """Refuse a checkpoint of another network.
+
+    Raises:
+        UsageError: the first weight that only one of them has, or that has another shape.
+    """
+    own, saved = (
+        {name: tuple(t.shape) for name, t in d.items()} for d in (model.state_dict(), checkpoint["state_dict"])
+    )
+    for name in own | saved:
+        if own.get(name) != saved.get(name):
+            there, here = (f"of shape {found[name]}" if name in found else "absent" for found in (saved, own))
+            raise UsageError(
+                f"{path} does not fit this model: {name} is {there} there and {here} here; give its own run's"
+            )
+
+
+def check_between_steps(checkpoint: Mapping[str, Any]) -> None:
+    """A fit goes on only from between two optimizer steps.
+
+    Raises:
+        UsageError: it was saved within a step, as callbacks do that save on an exception or by the clock.
+    """
+    batches = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress", {}).get("total", {})
+    # A batch that was taken and not worked through would be passed over.
+    if checkpoint.get("ftreg", {}).get("unused") or batches.get("ready") != batches.get("processed"):
+        raise UsageError(
+            "the checkpoint was saved within an optimizer step, and part of the step is lost: give an earlier one to "
+            "go on from, or load the weights of this one alone"
+        )

@@ -1,0 +1,252 @@
+"""A backbone's weights in one of its architecture's own models, and nothing in it that the file did not hold unsaid.
+
+Everything below the head comes from the file, or loading is refused: libraries draw afresh what they do not find.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers.utils import logging
+
+from ftreg._base.checks import typed
+from ftreg._base.errors import UsageError
+from ftreg.encoder.attention import implementation
+from ftreg.encoder.backbone import Backbone, Stamp, resolve, stamp
+from ftreg.encoder.heads import Policy, fitted
+from ftreg.encoder.noise import seeded, stream_seed
+from ftreg.encoder.prefixes import shown, stripped
+from ftreg.encoder.probe import check
+from ftreg.encoder.weight_files import cause, read, record
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model, and what was found out on the way.
+
+    Args:
+        model: with the weights of the file.
+        fresh: the names of its parameters that the file does not provide.
+        notes: what a user should know: a line each, without the backbone's name.
+    """
+
+    model: Any
+    fresh: frozenset[str]
+    notes: tuple[str, ...] = ()
+
+
+Prepare = Callable[..., tuple[dict[str, Tensor], list[str]]]
+"""Of the tensors by name, the model without weights, and `file`: the tensors to load, and what to say of them."""
+
+
+def unchanged(tensors: Mapping[str, Tensor], model: Any, file: str) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors as they are."""
+    return dict(tensors), []
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """No report of the head's missing weights, which is plain fine-tuning's usual state; bars on terminals only."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def telling(name: str, what: str = "") -> Iterator[None]:
+    """Make one line of everything that goes wrong inside, with the backbone's name before it.
+
+    Args:
+        name: of the backbone.
+        what: is being done, for errors that do not say it themselves.
+    """
+    try:
+        yield
+    except UsageError as error:
+        line = str(error)
+        raise UsageError(line if f"backbone {name}" in line else f"backbone {name}: {line}") from error
+    # What libraries raise for a damaged or foreign file is no list of types that anybody could keep.
+    except Exception as error:
+        raise UsageError(f"backbone {name}: {what} ({type(error).__name__}: {cause(error)})") from error
+
+
+def pretrained(
+    name: str, labels: Sequence[str], seed: int, wanted: str | Sequence[str], head: Policy = "new"
+) -> tuple[Any, frozenset[str], tuple[str, ...]]:
+    """The architecture's own sequence-classification model; see `Encoder` for the arguments.
+
+    Returns:
+        the model, the names of the parameters that have their pre-trained values, as the encoder calls them, and a line
+        for each thing that a user should know.
+
+    Raises:
+        UsageError: the backbone cannot be had, is damaged, lacks a part of its encoder, or cannot be used; see `probe`.
+    """
+    typed("model", pretrained, {"head": head})
+    with telling(name, "it cannot be loaded"):
+        backbone = resolve(name)
+        own, config = configuration(backbone)
+        attention = implementation(config, wanted, name)
+        config.num_labels = max(1, len(labels))
+        if labels:
+            config.id2label = dict(enumerate(labels))
+            config.label2id = {label: index for index, label in enumerate(labels)}
+        # Named streams: the head's first weights depend on the seed alone, not on what was drawn before.
+        with seeded(stream_seed(seed, "init")), quietly():
+            if backbone.pretrained:
+                prepare = partial(fitted, own=own, labels=labels, policy=head)
+                loaded = load(AutoModelForSequenceClassification, backbone, config, attention, prepare)
+            elif head == "keep":
+                raise UsageError("model.head is keep: this backbone has random weights and no head; give head=new")
+            else:
+                loaded = drawn(AutoModelForSequenceClassification, config, attention)
+        check(loaded.model, name)
+    named = [name for name, _ in loaded.model.train().named_parameters()]
+    return loaded.model, frozenset(f"model.{name}" for name in named if name not in loaded.fresh), loaded.notes
+
+
+def tried(name: str, labels: Sequence[str], attention: str, head: Policy) -> None:
+    """Load a backbone once and let it go: what is wrong with it is found before anything else is done.
+
+    Raises:
+        UsageError: as `pretrained`.
+    """
+    _tried(name, tuple(labels) if head == "keep" else (), attention, head, stamp(resolve(name).path))
+
+
+@cache
+def _tried(name: str, labels: tuple[str, ...], attention: str, head: Policy, stamped: Stamp) -> None:
+    pretrained(name, labels, 0, ("eager", "sdpa") if attention == "auto" else attention, head)
+
+
+def configuration(backbone: Backbone) -> tuple[dict[str, Any], Any]:
+    """What a backbone's `config.json` holds, and the architecture's configuration made of it.
+
+    Raises:
+        UsageError: there is none, or it needs code of its own.
+    """
+    own = record(Path(backbone.path) / "config.json")
+    if own.get("auto_map"):
+        raise UsageError(
+            "config.json names code of its own (auto_map), which ftreg does not run; "
+            "give a backbone of an architecture that transformers has"
+        )
+    if own.get("quantization_config"):
+        raise UsageError("config.json says that its weights are quantised; give a backbone in float32 or float16")
+    with telling(backbone.name, "config.json is no configuration that transformers can read"):
+        config = AutoConfig.from_pretrained(backbone.path, trust_remote_code=False)
+        if getattr(config, "is_decoder", False):
+            raise UsageError(
+                "config.json has is_decoder=true: each token would see those before it alone, and the first none; "
+                "give an encoder, or set it to false if it was trained as one"
+            )
+        if getattr(config, "num_hidden_layers", 1) < 1:
+            raise UsageError(f"config.json has num_hidden_layers={config.num_hidden_layers}; an encoder has layers")
+    return own, config
+
+
+def drawn(auto: Any, config: Any, attention: str | None = None) -> Loaded:
+    """One of an architecture's models, with random weights that stand for pre-trained ones."""
+    model = auto.from_config(config, **_options(attention))
+    base = f"{model.base_model_prefix}."
+    return Loaded(model, frozenset(name for name, _ in model.named_parameters() if not name.startswith(base)))
+
+
+def load(
+    auto: Any, backbone: Backbone, config: Any, attention: str | None = None, prepare: Prepare = unchanged
+) -> Loaded:
+    """One of an architecture's models, with the weights of the backbone's file.
+
+    Args:
+        auto: transformers' class for the kind of model.
+        backbone: with weights.
+        config: for the model.
+        attention: the attention implementation.
+        prepare: changes what is read before it is loaded; see `fitted`.
+
+    Raises:
+        UsageError: something is wrong with the file, or it lacks a part of the encoder.
+    """
+    with telling(backbone.name, "no model can be made as config.json describes it"), torch.device("meta"):
+        empty = auto.from_config(config, **_options(attention))
+    base, names = empty.base_model_prefix, [*empty.state_dict()]
+    encoder = [name for name in names if name.startswith(f"{base}.")]
+    file, held = read(backbone.path)
+    tensors, taken = stripped(held, encoder, base, file)
+    tensors, notes = prepare(tensors, empty, file=file)
+    with telling(backbone.name, f"{file} cannot be loaded"):
+        model, report = type(empty).from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **_options(attention),
+        )
+    other = {key: shapes for key, *shapes in report["mismatched_keys"]}
+    fresh = frozenset({*report["missing_keys"], *other})
+    lost = [name for name in encoder if name in fresh]
+    poolers = [name for name in encoder if name.startswith(f"{base}.pooler.")]
+    if lost and (lost != poolers or not other.keys().isdisjoint(lost)):
+        raise UsageError(f"{file}: {_lacking(lost, other, len(encoder), held)}")
+    deeper = _deeper(report["unexpected_keys"], encoder, base)
+    if deeper:
+        raise UsageError(
+            f"{file} has {deeper}, and config.json makes no such layer; mend num_hidden_layers there, or cut the file"
+        )
+    notes = [*(f"{shown(part)} is taken away from the names in {file}" for part in taken), *notes]
+    if lost:
+        notes.append(f"{file} has no pooler, as after masked language modelling; a new one is drawn")
+    return Loaded(model, fresh, tuple(notes))
+
+
+def _options(attention: str | None) -> dict[str, Any]:
+    options: dict[str, Any] = {"dtype": torch.get_default_dtype()}
+    return options if attention is None else options | {"attn_implementation": attention}
+
+
+def _lacking(lost: Sequence[str], other: Mapping[str, Sequence[Any]], count: int, held: Collection[str]) -> str:
+    """What a file lacks of the encoder, by name."""
+    named = [
+        f"{name} is {list(other[name][0])}, not {list(other[name][1])}" if name in other else name
+        for name in sorted(lost, key=lambda name: name not in other)[:2]
+    ]
+    more = f" and {len(lost) - 2} more" if len(lost) > 2 else ""
+    instead = f"; it has {len(held)} others, such as {next(iter(held))[:80]!r}" if len(lost) == count and held else ""
+    how = "are mismatched or missing" if other else "are missing"
+    return (
+        f"{len(lost)} of the encoder's {count} weights {how}: {', '.join(named)}{more}{instead}; "
+        "give a file and a config.json of one model, saved together with save_pretrained"
+    )
+
+
+def _deeper(unexpected: Collection[str], encoder: Collection[str], base: str) -> str | None:
+    """A weight of a layer that the model has not, though it has others like it."""
+    known = {re.sub(r"\.\d+\.", ".N.", name) for name in encoder}
+    named = ((key, key if key.startswith(f"{base}.") else f"{base}.{key}") for key in sorted(unexpected))
+    return next((key for key, name in named if re.sub(r"\.\d+\.", ".N.", name) in known), None)
+
+
+def draw(model: Any, module: nn.Module) -> None:
+    """Draw a part's weights afresh, as the model's architecture draws them: children first, as some correct theirs."""
+    for child in module.children():
+        draw(model, child)
+    for parameter in module.parameters(recurse=False):
+        parameter._is_hf_initialized = False  # type: ignore[attr-defined]
+    module._is_hf_initialized = False  # type: ignore[assignment]
+    model._init_weights(module)

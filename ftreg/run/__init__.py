@@ -1,0 +1,1 @@
+"""One run in its folder: identity, record, checkpoints, resumption, loggers, cost, diagnostics."""

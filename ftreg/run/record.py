@@ -1,0 +1,194 @@
+"""The record of one run in its folder: predictions and `result.json`, each file whole or not there.
+
+RUN/config.yaml  metrics.csv  checkpoints/{best,last}.ckpt  predictions/<split>[.last].parquet  result.json
+and, while it runs, .run.lock (`ftreg.run.folder`) and, on several processes, .ranks/ (`ftreg.run.rank_watch`).
+"""
+
+import json
+import math
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ProgressBar
+
+from ftreg import __version__
+from ftreg._base.atomic import write_atomically
+from ftreg.core.checkpoint_reader import load
+from ftreg.core.method import Regularizer
+from ftreg.lightning.finetuner import FineTuner
+from ftreg.lightning.predictions import Predictions
+from ftreg.run import ending
+from ftreg.run.cost import Cost
+from ftreg.run.identity import SCHEMA
+from glue_tasks.metrics import errors
+
+PACKAGES = ("torch", "pytorch-lightning", "transformers", "torchmetrics", "datasets", "numpy")
+
+Scores = dict[str, dict[str, float]]
+"""{split: {metric: value}}"""
+
+
+def record(
+    trainer: pl.Trainer,
+    model: FineTuner,
+    data: Any,
+    cost: Cost,
+    best: str,
+    config: Mapping[str, Any],
+    identity: str,
+    start: Mapping[str, Any] | None = None,
+    sharding: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """Evaluate the last and the best weights of a finished fit on the final splits, and write them down.
+
+    Call it on every rank; rank 0 writes. The model ends with the best weights.
+
+    Args:
+        data: a GlueDataModule, or one with its `task`, `protocol`, `evaluation_splits`, `dev_splits`,
+            `final_splits` and `majority`.
+        best: path of the best checkpoint; empty if the fit was never evaluated, and the last is the only one.
+        config: the resolved configuration.
+        start: of the stage that the run starts from, what the record says of it.
+        sharding: how the batches were shared out, one after the other.
+
+    Returns:
+        what `result.json` holds.
+    """
+    root = Path(trainer.default_root_dir)
+    spent = cost.summary(trainer)
+    found = {"last": evaluate(trainer, model, data)}
+    if best:
+        model.load_state_dict(load(best, "best checkpoint")["state_dict"])
+    found["best"] = evaluate(trainer, model, data)
+
+    scores = {
+        split: {checkpoint: scores[split] for checkpoint, (scores, _) in found.items()} for split in data.final_splits
+    }
+    majority = {split: data.majority(split) for split in data.final_splits}
+    reported, less = None, errors(data.task)
+    if data.final_splits:
+        split, metric = (*data.dev_splits, *data.final_splits)[0], data.task.metric_names[0]
+        # Under `dev`, the best checkpoint was chosen on the rows that are reported: the last one was not.
+        checkpoint = "best" if data.protocol == "holdout" else "last"
+        value = scores[split][checkpoint][metric]
+        reported = {"split": split, "checkpoint": checkpoint, "metric": metric, "value": value}
+    result: dict[str, Any] = {
+        "schema": SCHEMA,
+        "identity": identity,
+        "status": ending.status(trainer),
+        "task": data.task.name,
+        "source": config["data"]["source"],
+        "backbone": config["model"]["backbone"],
+        "protocol": data.protocol,
+        "methods": methods(trainer),
+        "seeds": dict(config["seeds"]),
+        "scores": scores,
+        "reported": reported,
+        "majority": majority,
+        "less_is_better": list(less),
+        "failed": reported is not None
+        and failed(scores[split]["last"][metric], majority[split][metric], metric in less),
+        "cost": spent,
+        "sharding": list(sharding),
+        "start": start,
+        "versions": versions(),
+        "callbacks": ending.beside(config),
+        "stopped": ending.stopped(trainer),
+    }
+    if config["model"]["head"] != "new":
+        result["head"] = config["model"]["head"]
+    result = finite(result)
+    if trainer.is_global_zero:
+        for checkpoint, (_, predictions) in found.items():
+            for split, part in predictions.items():
+                name = f"{split}.parquet" if checkpoint == "best" else f"{split}.{checkpoint}.parquet"
+                write_predictions(root / "predictions" / name, part)
+        for logger in trainer.loggers:
+            logger.log_metrics(
+                {
+                    f"{checkpoint}/{split}/{metric}": value
+                    for split, by_checkpoint in scores.items()
+                    for checkpoint, metrics in by_checkpoint.items()
+                    for metric, value in metrics.items()
+                },
+                step=trainer.global_step,
+            )
+            logger.save()
+        # Last of all: who finds it has the whole record.
+        write_atomically(root / "result.json", lambda path: path.write_text(f"{json.dumps(result, indent=2)}\n"))
+    trainer.strategy.barrier("record")
+    return result
+
+
+def evaluate(trainer: pl.Trainer, model: FineTuner, data: Any) -> tuple[Scores, dict[str, Predictions]]:
+    """Scores and predictions of the present weights on every final split; the loggers hear nothing of it."""
+    scores: Scores = {}
+    predictions: dict[str, Predictions] = {}
+    passes: list[Callable[..., Any]] = [trainer.validate] if data.evaluation_splits else []
+    if set(data.final_splits) - set(data.evaluation_splits):
+        passes.append(trainer.test)
+    loggers, trainer.loggers = trainer.loggers, []
+    at: Any = trainer
+    callbacks = at.callbacks
+    # A callback may put other weights in for an evaluation, as averages do; here those of the checkpoint are scored.
+    at.callbacks = [callback for callback in callbacks if isinstance(callback, Regularizer | ProgressBar)]
+    try:
+        for run in passes:
+            run(model, datamodule=data, verbose=False)
+            predictions.update(model.predictions)
+            for split in model.predictions:
+                scores[split] = {m: float(trainer.callback_metrics[f"{split}/{m}"]) for m in data.task.metric_names}
+    finally:
+        trainer.loggers, at.callbacks = loggers, callbacks
+    return scores, predictions
+
+
+def failed(final: float, majority: float, less_is_better: bool = False) -> bool:
+    """Whether a run ended no better than the majority classifier (a correlation of 0 where that has none)."""
+    bar = 0.0 if math.isnan(majority) else majority
+    return math.isnan(final) or (final >= bar if less_is_better else final <= bar)
+
+
+def methods(trainer: pl.Trainer) -> list[dict[str, Any]]:
+    """Name and options of each method, in order."""
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [{"name": c.name, "options": c.options()} for c in callbacks if isinstance(c, Regularizer)]
+
+
+def versions() -> dict[str, str]:
+    """Of this package, Python and what computes."""
+    found = {"ftreg": __version__, "python": platform.python_version()}
+    found |= {package: version(package) for package in PACKAGES}
+    if torch.cuda.is_available():
+        found |= {"cuda": str(torch.version.cuda), "gpu": torch.cuda.get_device_name()}
+    return found
+
+
+def finite(value: Any) -> Any:
+    """The value with null for NaN and infinities, which JSON has not."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Columns `row_id` (from 0, in the file or dataset that the split was read from or carved out of), `label` (-1
+    where the split has none) and `logits` (a list with one number per class).
+    """
+    table = pa.table(
+        {
+            "row_id": predictions.row_ids.numpy(),
+            "label": predictions.labels.numpy(),
+            "logits": predictions.logits.tolist(),
+        }
+    )
+    write_atomically(path, lambda temporary: pq.write_table(table, temporary))

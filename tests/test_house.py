@@ -1,0 +1,64 @@
+"""The folder tree is a table of contents: imports point up it, files stay short, and few of them lie flat."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = (
+    ("_base",),
+    ("functional",),
+    ("encoder",),
+    ("core",),
+    ("methods",),
+    ("lightning", "huggingface"),
+    ("run",),
+    ("cli",),
+    ("bench",),
+    ("report",),
+    ("testing",),
+)
+"""A module imports from its own folder and from those in rows above it."""
+FLAT = {"__init__", "__main__", "loggers"}
+ROW = {folder: row for row, folders in enumerate(FOLDERS) for folder in folders}
+FILES = sorted((ROOT / "ftreg").rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules of ours that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_every_folder_has_its_row() -> None:
+    inside = {path.relative_to(ROOT / "ftreg").parts[0] for path in FILES if len(path.relative_to(ROOT).parts) > 2}
+    assert inside == ROW.keys() & inside
+    assert {path.stem for path in (ROOT / "ftreg").glob("*.py")} == FLAT
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_up(path: Path) -> None:
+    folder = path.relative_to(ROOT / "ftreg").parts[0]
+    if folder not in ROW:
+        return  # the flat ones hand names on
+    for module in imports(path):
+        parts = module.split(".")
+        if parts[0] == "ftreg" and len(parts) > 1 and parts[1] in ROW:
+            up = parts[1] == folder or ROW[parts[1]] < ROW[folder]
+            assert up, f"{path.relative_to(ROOT)} imports {module}, which is not above it"
+
+
+def test_tasks_know_nothing_of_methods() -> None:
+    for path in (ROOT / "glue_tasks").rglob("*.py"):
+        assert not [module for module in imports(path) if module.split(".")[0] == "ftreg"], path
+
+
+def test_files_are_short() -> None:
+    files = [*FILES, *(ROOT / "glue_tasks").rglob("*.py")]
+    long = {str(path.relative_to(ROOT)): n for path in files if (n := path.read_text().count("\n")) > 300}
+    assert not long

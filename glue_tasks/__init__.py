@@ -31,7 +31,7 @@ _HOME = {
     "Task": "tasks",
     "Tsv": "tasks",
     "check_overlap": "overlap",
-    "find": "known",
+    "find": "registry",
     "fingerprint": "sources",
     "load": "sources",
     "write_submission": "submission",

@@ -103,7 +103,7 @@ def result(task: str, *used: tuple[str, dict[str, Any]], start: Mapping[str, Any
 
 
 class TestReferences:
-    FILE = (ROOT / "ftreg" / "references.bib").read_text(encoding="utf-8")
+    FILE = (ROOT / "ftreg" / "cli" / "references.bib").read_text(encoding="utf-8")
 
     def test_each_entry_is_whole(self):
         found = parsed(self.FILE)

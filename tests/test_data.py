@@ -17,7 +17,7 @@ from glue_tasks.data import GlueDataModule
 from glue_tasks.errors import DataError
 from glue_tasks.tasks import Task
 
-TINY = str(Path(ftreg.__file__).parent / "backbones" / "tiny")
+TINY = str(Path(ftreg.__file__).parent / "encoder" / "backbones" / "tiny")
 OWN = Task("own", ("text",), ("no", "yes"), ("accuracy", "f1"))
 NUMBERS = Task("numbers", ("a", "b"), (), ("pearson", "spearman"))
 

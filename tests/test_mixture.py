@@ -15,7 +15,7 @@ from glue_tasks.loader import Batch, Rows, TrainLoader
 from glue_tasks.mixture import MixtureLoader
 from glue_tasks.tasks import Task
 
-TINY = str(Path(ftreg.__file__).parent / "backbones" / "tiny")
+TINY = str(Path(ftreg.__file__).parent / "encoder" / "backbones" / "tiny")
 SIZES = {"a": 19, "b": 8, "c": 5}
 SAMPLINGS: list[dict[str, Any]] = [{}, {"sampling": "temperature", "temperature": 2.0}]
 SHARDINGS = [(1, 2), (2, 1), (2, 2), (4, 3)]

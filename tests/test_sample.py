@@ -17,7 +17,7 @@ from glue_tasks.errors import DataError
 from glue_tasks.sample.tokenizer import write_tokenizer
 from glue_tasks.tasks import GLUE, Task
 
-TINY = Path(ftreg.__file__).parent / "backbones" / "tiny"
+TINY = Path(ftreg.__file__).parent / "encoder" / "backbones" / "tiny"
 TASKS = tuple(GLUE.values())
 
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from ftreg._base.durations import in_words
 from ftreg._base.seeds import Seeds
 from ftreg.bench.cells import Cell
 from ftreg.bench.command import main
 from ftreg.bench.local import Job, next_job, places
-from ftreg.bench.progress import estimate, spoken
+from ftreg.bench.progress import estimate
 from ftreg.bench.state import Lock, State, Status, store
 from tests.bench.conftest import Bench, Write
 
@@ -428,4 +429,4 @@ def test_the_time_that_is_left(tmp_path: Path) -> None:
     states[cells[1].name] = State(Status.FAILED)
     # One more of plain, three of a method that nothing is known of, two of the slow one.
     assert estimate(cells, states, tmp_path, 2) == (10 + 3 * 55 + 2 * 100) / 2
-    assert (spoken(45), spoken(600), spoken(3900)) == ("45 s", "10 min", "1 h 05 min")
+    assert (in_words(45), in_words(600), in_words(3900)) == ("45 s", "10 min", "1 h 05 min")

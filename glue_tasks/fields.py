@@ -9,14 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from glue_tasks.kinds import KINDS, kind_of, metric_problems
 from glue_tasks.shown import listed, nearest, quoted, shown
 
 Fields = Mapping[Any, Any]
 Problem = tuple[str, str]
 """The field, and a sentence that says what is wrong with it."""
 
-CLASSIFICATION_METRICS = ("accuracy", "f1", "macro_f1", "micro_f1", "matthews")
-REGRESSION_METRICS = ("pearson", "spearman", "mse", "mae")
 GROUPINGS = ("shared", "contained", "none")
 
 
@@ -136,6 +135,13 @@ def _grouping(value: Any) -> str:
     return ""
 
 
+def _kind(value: Any) -> str:
+    if value in KINDS:
+        return ""
+    near = nearest(value, KINDS) if isinstance(value, str) else ""
+    return f"found {shown(value)}; {near}choose from {', '.join(KINDS)}"
+
+
 def _flag(value: Any) -> str:
     return "" if isinstance(value, bool) else f"found {shown(value)}; expected true or false"
 
@@ -165,6 +171,7 @@ TASK: Mapping[str, Callable[[Any], str]] = {
     "name": _word,
     "columns": _names,
     "labels": _names,
+    "kind": _or_null(_kind),
     "metrics": _metrics,
     "title": _word,
     "train": _or_null(_word),
@@ -223,7 +230,9 @@ def _contradictions(task: Fields) -> Iterator[Problem]:
         yield "labels", 'labels: a class has an empty name; call it something, such as "none"'
     if repeated := sorted(name for name, count in Counter(labels).items() if count > 1):
         yield "labels", f"labels repeat a name: {listed(repeated)}; name each class once"
-    yield from (("metrics", problem) for problem in _of_metrics(metrics, labels))
+    kind = kind_of(task.get("kind"), labels)
+    yield from _of_kind(task, kind, len(columns), labels)
+    yield from (("metrics", problem) for problem in metric_problems(metrics, kind, labels))
     if repeated := sorted(name for name, count in Counter(splits).items() if count > 1):
         yield (
             "dev",
@@ -252,21 +261,16 @@ def _contradictions(task: Fields) -> Iterator[Problem]:
     yield from _of_places(task, len(columns), len(labels), len(test))
 
 
-def _of_metrics(metrics: tuple[Any, ...], labels: tuple[str, ...]) -> Iterator[str]:
-    allowed, kind = (
-        (CLASSIFICATION_METRICS, "a classification") if labels else (REGRESSION_METRICS, "a regression (no labels)")
-    )
-    names = [metric_name(metric) for metric in metrics]
-    for name, metric in zip(names, metrics, strict=True):
-        if isinstance(metric, str) and "." not in metric and metric not in allowed:
-            yield (
-                f"metric {shown(metric)} does not suit {kind}; {nearest(metric, allowed)}choose from "
-                f"{', '.join(allowed)}, or give a class path"
-            )
-        if metric == "f1" and len(labels) > 2:
-            yield f"f1 needs two classes, not {len(labels)}; macro_f1 and micro_f1 take any number"
-        if names.count(name) > 1:
-            yield f"metrics repeat {shown(name)}; name each once"
+def _of_kind(task: Fields, kind: str, columns: int, labels: tuple[str, ...]) -> Iterator[Problem]:
+    if kind == "regression" and labels:
+        yield "kind", f"kind is regression, but there are labels ({listed(labels)}); leave one of them out"
+    elif kind != "regression" and not labels:
+        yield "kind", f"kind is {kind}, and there are no labels; name them, in the order of their ids"
+    if kind == "tokens" and columns != 1:
+        yield "columns", f"kind is tokens, so columns must name one, that of the tokens, not {columns}"
+    for place in ("tsv", "server"):
+        if kind in ("tokens", "multi_label") and task.get(place) is not None:
+            yield place, f"{place} is of the GLUE tasks, none of which is of kind {kind}; leave it out"
 
 
 def _of_places(task: Fields, columns: int, labels: int, tests: int) -> Iterator[Problem]:
@@ -284,9 +288,3 @@ def _of_places(task: Fields, columns: int, labels: int, tests: int) -> Iterator[
 
 def _plain(group: Any) -> Fields | None:
     return group if group is None or isinstance(group, Mapping) else getattr(group, "__dict__", None)
-
-
-def metric_name(metric: str | Mapping[str, Any]) -> str:
-    """What a metric is called in records and tables: a class by its name without modules."""
-    path = metric if isinstance(metric, str) else str(metric["class_path"])
-    return path.rpartition(".")[2]

@@ -11,7 +11,7 @@ from torchmetrics.classification import BinaryF1Score, MulticlassAccuracy, Multi
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError
 from torchmetrics.utilities import dim_zero_cat
 
-from glue_tasks.fields import CLASSIFICATION_METRICS, REGRESSION_METRICS
+from glue_tasks.kinds import METRICS
 from glue_tasks.own_metric import own_metric
 from glue_tasks.tasks import Task
 
@@ -65,7 +65,7 @@ def combined(task: Task, scores: Mapping[str, float]) -> float:
     return -scores[names[0]] if names[0] in errors(task) else scores[names[0]]
 
 
-SCORES = frozenset({*CLASSIFICATION_METRICS, *REGRESSION_METRICS} - {"mse", "mae"})
+SCORES = frozenset({*METRICS["single_label"], *METRICS["multi_label"], *METRICS["regression"]} - {"mse", "mae"})
 """At most 1, and 0 where nothing is learnt: these can be averaged."""
 
 

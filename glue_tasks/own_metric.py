@@ -11,7 +11,7 @@ import torch
 from torchmetrics import Metric
 
 from glue_tasks.errors import DataError
-from glue_tasks.fields import metric_name
+from glue_tasks.kinds import metric_name
 from glue_tasks.shown import nearest, shown
 from glue_tasks.tasks import Task
 

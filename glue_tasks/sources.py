@@ -44,6 +44,8 @@ def load(task: Task, split: str, source: Source, path: str | None = None) -> Dat
     """
     if split not in task.splits:
         raise DataError(f"task {task.name!r} has no split {split!r}; it has {', '.join(task.splits)}")
+    if task.kind in ("multi_label", "tokens"):
+        raise DataError(f"task {task.name!r} is of kind {task.kind}, which no data.source serves as yet")
     if (source == "text") != (task in TASKS.values()):
         raise _misplaced(task, source)
     if source == "text":
@@ -242,7 +244,7 @@ def _sample(task: Task, split: str) -> Dataset:
     from glue_tasks.sample import rows
 
     known = GLUE.get(task.name)
-    if known is None or (known.columns, known.labels) != (task.columns, task.labels):
+    if known is None or (known.columns, known.labels, known.kind) != (task.columns, task.labels, task.kind):
         raise DataError(
             f"task {task.name!r} has no built-in sample (only {', '.join(GLUE)}); use data.source=files with data.path"
         )

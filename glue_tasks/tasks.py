@@ -10,13 +10,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from glue_tasks.errors import DataError
-from glue_tasks.fields import metric_name, problems
+from glue_tasks.fields import problems
+from glue_tasks.kinds import Kind, default_metrics, kind_of, metric_name
 from glue_tasks.shown import shown
-
-DEFAULT_METRICS: Mapping[bool, tuple[str, ...]] = MappingProxyType(
-    {False: ("accuracy",), True: ("pearson", "spearman")}
-)
-"""By whether it is a regression; an unbounded error says little without a scale, so none is among them."""
 
 
 @dataclass(frozen=True)
@@ -64,21 +60,21 @@ class Server:
 
 @dataclass(frozen=True)
 class Task:
-    """One text classification or regression task, on single texts or pairs.
+    """One task on single texts or pairs of them: classes, sets of labels or numbers; or labels of a text's tokens.
 
     Raises `DataError` when the declaration contradicts itself.
     """
 
     name: str
     columns: tuple[str, ...]
-    """One or two text columns."""
+    """One or two text columns; of a task of tokens, the one that has them."""
     labels: tuple[str, ...] = ()
     """Class names in id order; () = regression."""
     metrics: tuple[str | dict[str, Any], ...] = field(default=(), hash=False)
-    """The first is primary; () = accuracy, or pearson and spearman. See `glue_tasks.metrics`.
+    """The first is primary; () = those of `glue_tasks.kinds.default_metrics`. See `glue_tasks.metrics`.
 
-    Of accuracy, f1 (of class 1, two classes), macro_f1, micro_f1, matthews; of pearson, spearman, mse, mae; or a
-    class path, or `{class_path: ..., init_args: {...}}`, of a torchmetrics metric of class ids (or of targets).
+    Those that go by a name are in `glue_tasks.kinds.METRICS`. Or a class path, or
+    `{class_path: ..., init_args: {...}}`, of a torchmetrics metric of class ids (or of targets, or of sets of labels).
     """
     title: str = ""
     """Name in tables; "" = `name`."""
@@ -98,13 +94,16 @@ class Task:
     tsv: Tsv | None = None
     hub: Hub | None = None
     server: Server | None = None
+    kind: Kind | None = None
+    """What is predicted, see `glue_tasks.kinds`; None = a class, or a number where there are no labels."""
 
     def __post_init__(self) -> None:
         check(vars(self))
         for name, value in _frozen(vars(self)).items():
             object.__setattr__(self, name, value)
         object.__setattr__(self, "title", self.title or self.name)
-        object.__setattr__(self, "metrics", self.metrics or DEFAULT_METRICS[self.regression])
+        object.__setattr__(self, "metrics", self.metrics or default_metrics(self.kind, self.labels))
+        object.__setattr__(self, "kind", kind_of(self.kind, self.labels))
 
     @property
     def regression(self) -> bool:

@@ -11,7 +11,7 @@ from ftreg._base.errors import UsageError
 from ftreg.cli.declared import check_tasks, with_metrics
 from glue_tasks.data import GlueDataModule
 from glue_tasks.errors import DataError
-from glue_tasks.tasks import Hub, Server, Task, Tsv, declare
+from glue_tasks.tasks import GLUE, Hub, Server, Task, Tsv, declare
 
 GOOD = {"name": "mine", "columns": ["text"], "labels": ["no", "yes"]}
 
@@ -49,6 +49,17 @@ MISTAKES = [
     ("metrics: [{path: a.b}]", "a metric is a name, or a mapping with class_path and init_args"),
     ("metrics: [{class_path: a.b, init_args: 3}]", "init_args of 'a.b' is 3; expected a mapping of its options"),
     ("{labels: [a, b, c], metrics: [f1]}", "f1 needs two classes, not 3; macro_f1 and micro_f1 take any number"),
+    ("kind: multilabel", "kind: found 'multilabel'; did you mean 'multi_label'? choose from single_label, "),
+    ("kind: 3", "kind: found 3; choose from single_label, multi_label, regression, tokens"),
+    ("kind: regression", "kind is regression, but there are labels (no, yes); leave one of them out"),
+    ("{labels: [], kind: tokens}", "kind is tokens, and there are no labels; name them, in the order of their ids"),
+    ("{labels: [], kind: single_label}", "kind is single_label, and there are no labels"),
+    ("{kind: tokens, columns: [a, b]}", "kind is tokens, so columns must name one, that of the tokens, not 2"),
+    ("{kind: multi_label, metrics: [accuracy]}", "metric 'accuracy' does not suit a multi_label task; did you mean 's"),
+    ("{kind: tokens, metrics: [f1]}", "metric 'f1' does not suit a task of kind tokens; choose from entity_f1, "),
+    ("{kind: tokens, metrics: [entity_f1]}", "labels that are tags, such as O, B-PER and I-PER, and 'no' is none"),
+    ("{kind: tokens, metrics: [a.b.C]}", "metric 'C': a task of kind tokens takes no class path; choose from entity_"),
+    ("{kind: tokens, tsv: {folder: [A]}}", "tsv is of the GLUE tasks, none of which is of kind tokens; leave it out"),
     ("range: [0, 5]", "range is for a regression, but there are labels (no, yes); leave one of them out"),
     ("{labels: [], range: 5}", "range: found 5; expected the lowest and the highest target, such as [0, 5]"),
     ("{labels: [], range: [5, 0]}", "range [5, 0] is not low, high"),
@@ -200,6 +211,31 @@ def test_a_regression_has_correlations_unless_it_says_otherwise() -> None:
     found = with_metrics(config)["data"]
     assert found["task"]["metrics"] == ["pearson", "spearman"]
     assert found["also"][0]["task"]["metrics"] == ["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "metrics"),
+    [
+        ("multi_label", ["joy", "fear"], ("micro_f1", "macro_f1")),
+        ("tokens", ["O", "B-PER", "I-PER"], ("entity_f1", "accuracy")),
+        ("tokens", ["NOUN", "VERB"], ("accuracy",)),
+        ("single_label", ["a", "b"], ("accuracy",)),
+        ("regression", [], ("pearson", "spearman")),
+    ],
+)
+def test_a_kind_has_metrics_of_its_own(kind: str, labels: list[str], metrics: tuple[str, ...]) -> None:
+    made = declare({"name": "mine", "columns": ["text"], "labels": labels, "kind": kind})
+    assert (made.kind, made.metrics) == (kind, metrics)
+
+
+def test_a_kind_that_follows_from_the_labels_changes_no_record() -> None:
+    said = {**GOOD, "kind": "single_label", "metrics": ["accuracy"]}
+    for task in (said, {**said, "kind": None}):
+        assert "kind" not in with_metrics({"data": {"task": dict(task)}})["data"]["task"]
+    assert with_metrics({"data": {"task": {**GOOD, "kind": "tokens"}}})["data"]["task"]["kind"] == "tokens"
+    assert declare(said) == declare({**GOOD}) == Task("mine", ("text",), ("no", "yes"))
+    assert GLUE["rte"].kind == "single_label"
+    assert GLUE["stsb"].kind == "regression"
 
 
 def test_lists_serve_as_tuples() -> None:

@@ -1,0 +1,82 @@
+"""What a task predicts, one of four kinds, and the metrics that each kind may have.
+
+single_label   one class a row
+multi_label    any subset of the labels a row, none of them too
+regression     a number a row
+tokens         one label a token: entities as tags (O, B-PER, I-PER), or parts of speech and the like
+
+Nothing here imports torch.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from glue_tasks.shown import nearest, shown
+from glue_tasks.tags import are_tags, no_tag
+
+Kind = Literal["single_label", "multi_label", "regression", "tokens"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+METRICS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
+    {
+        "single_label": ("accuracy", "f1", "macro_f1", "micro_f1", "matthews"),
+        "multi_label": ("micro_f1", "macro_f1", "subset_accuracy"),
+        "regression": ("pearson", "spearman", "mse", "mae"),
+        "tokens": ("entity_f1", "entity_precision", "entity_recall", "accuracy"),
+    }
+)
+"""By kind, the metrics that go by a name; see `glue_tasks.metrics`."""
+_CALLED: Mapping[Kind, str] = {
+    "single_label": "a classification",
+    "multi_label": "a multi_label task",
+    "regression": "a regression (no labels)",
+    "tokens": "a task of kind tokens",
+}
+
+
+def kind_of(kind: Kind | None, labels: Sequence[str]) -> Kind:
+    """The kind of a task: as declared; else one class of the labels, or a number where there are none."""
+    return kind or ("single_label" if labels else "regression")
+
+
+def default_metrics(kind: Kind | None, labels: Sequence[str]) -> tuple[str, ...]:
+    """The metrics of a task that declares none.
+
+    An unbounded error says little without a scale, so none is among a regression's. A task of tokens is scored by its
+    entities, where its labels are tags of some.
+    """
+    found = kind_of(kind, labels)
+    if found == "tokens":
+        return ("entity_f1", "accuracy") if are_tags(labels) else ("accuracy",)
+    return {"single_label": ("accuracy",), "multi_label": ("micro_f1", "macro_f1")}.get(found, ("pearson", "spearman"))
+
+
+def metric_name(metric: str | Mapping[str, Any]) -> str:
+    """What a metric is called in records and tables: a class by its name without modules."""
+    path = metric if isinstance(metric, str) else str(metric["class_path"])
+    return path.rpartition(".")[2]
+
+
+def metric_problems(metrics: Sequence[str | Mapping[str, Any]], kind: Kind, labels: Sequence[str]) -> Iterator[str]:
+    """What is wrong with the metrics of a task, a sentence each."""
+    allowed, called = METRICS[kind], _CALLED[kind]
+    names = [metric_name(metric) for metric in metrics]
+    for name, metric in zip(names, metrics, strict=True):
+        plain = isinstance(metric, str) and "." not in metric
+        if plain and metric not in allowed:
+            own = ", or give a class path" if kind != "tokens" else ""
+            yield (
+                f"metric {shown(metric)} does not suit {called}; {nearest(metric, allowed)}choose from "
+                f"{', '.join(allowed)}{own}"
+            )
+        elif not plain and kind == "tokens":
+            yield f"metric {shown(name)}: {called} takes no class path; choose from {', '.join(allowed)}"
+        elif name.startswith("entity_") and kind == "tokens" and not are_tags(labels):
+            strange = no_tag(labels)
+            found = f"{shown(strange)} is none" if strange is not None else "there is only O"
+            yield f"{name} needs labels that are tags, such as O, B-PER and I-PER, and {found}; choose accuracy"
+        if metric == "f1" and len(labels) > 2:
+            yield f"f1 needs two classes, not {len(labels)}; macro_f1 and micro_f1 take any number"
+        if names.count(name) > 1:
+            yield f"metrics repeat {shown(name)}; name each once"

@@ -14,7 +14,7 @@ from ftreg.core import method_registry
 from ftreg.core.method_registry import subclasses
 from ftreg.run.identity import identity
 from ftreg.run.resume import KEY, check_same_run
-from ftreg.run.table import describe
+from ftreg.run.wording import methods_in_words
 
 DISTINCT = [None, False, True, 0, 0.0, 1, 1.0, "0", "", "false", [], [0], [False], {}, {"a": 0}, {0: 1}, {"0": 1}]
 TRAINER = {"callbacks": None, "gradient_clip_val": None, "num_sanity_val_steps": 0, "overfit_batches": 0.0}
@@ -79,7 +79,9 @@ def test_an_option_that_a_checkpoint_has_otherwise_is_taken() -> None:
 
 
 def test_arms_are_told_apart() -> None:
-    named = [describe([{"name": "LayerPooling", "options": {"mix": "scalar", "layer_norm": v}}]) for v in (0, False)]
+    named = [
+        methods_in_words([{"name": "LayerPooling", "options": {"mix": "scalar", "layer_norm": v}}]) for v in (0, False)
+    ]
     assert named[0] != named[1]
 
 

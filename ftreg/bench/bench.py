@@ -14,6 +14,7 @@ from typing import Any
 from ftreg._base import yaml_text
 from ftreg._base.durations import in_words
 from ftreg._base.errors import UsageError
+from ftreg._base.json_files import write_json
 from ftreg._base.names import unknown
 from ftreg.bench import cells as of
 from ftreg.bench import decisions, local, slurm
@@ -21,7 +22,7 @@ from ftreg.bench.cells import Cell
 from ftreg.bench.grid import PLAIN, Grid
 from ftreg.bench.plans import Checked, check, difference
 from ftreg.bench.progress import Progress, estimate
-from ftreg.bench.state import State, Status, diverged, store
+from ftreg.bench.state import State, Status, diverged
 from ftreg.bench.state import read as read_state
 from ftreg.run.places import resumable
 from ftreg.run.records import load
@@ -201,7 +202,7 @@ class Bench:
             "comparisons": list(of.comparisons(grid, self.matched_by_plain)),
         }
         if record != before:
-            store(path, record)
+            write_json(path, record)
 
     def _show(self, cells: Sequence[Cell], states: dict[str, State]) -> None:
         """For --dry-run: the cells, and the time that they may take."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ftreg._base.errors import UsageError
+from ftreg._base.json_files import write_json
 from ftreg.bench.cells import Arm, Cell
 from ftreg.bench.grid import PLAIN, Grid
-from ftreg.bench.state import store
 from ftreg.run.records import load
 
 TUNED, MATCHED = "tuned.json", "matched.json"
@@ -116,4 +116,4 @@ def _step_seconds(task: str, method: str, cells: list[Cell], runs: Path, lost: C
 
 def _keep(path: Path, record: Mapping[str, Any]) -> None:
     if record and record != load(path):
-        store(path, record)
+        write_json(path, record)

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ftreg._base.errors import STOPPED
+from ftreg._base.json_files import write_json
 from ftreg._base.launch import LAUNCH
 from ftreg.bench.cells import Cell
-from ftreg.bench.state import Lock, State, Status, read, store
+from ftreg.bench.state import Lock, State, Status, read
 from ftreg.run import stages
 from ftreg.run.folder import clear
 from ftreg.run.places import resumable
@@ -181,7 +182,7 @@ def _start(job: Job, runs: Path, place: Environment, again: bool) -> _Run | Stat
         # srun kills its tasks when it is told to terminate; this one it hands on.
         command, stop = [*SRUN, *command], signal.SIGUSR1
     record = {"name": job.cell.name, "identity": job.identity, "arguments": list(job.cell.arguments)}
-    store(folder / "cell.json", {"seconds": 0.0, **load(folder / "cell.json"), **record})
+    write_json(folder / "cell.json", {"seconds": 0.0, **load(folder / "cell.json"), **record})
     (folder / "error.json").unlink(missing_ok=True)
     with open(folder / "log.txt", "ab") as log:
         log.write(f"$ {shlex.join(command)}\n".encode())
@@ -205,7 +206,7 @@ def _finish(one: _Run, stopped: bool = False) -> State:
     with suppress(ProcessLookupError):
         os.killpg(one.process.pid, signal.SIGKILL)  # ranks that wait for one that is gone would keep their GPUs
     record = load(one.folder / "cell.json")
-    store(
+    write_json(
         one.folder / "cell.json",
         {**record, "seconds": round(record.get("seconds", 0.0) + time.monotonic() - one.since, 1)},
     )
@@ -215,7 +216,9 @@ def _finish(one: _Run, stopped: bool = False) -> State:
         if code < 0:
             line = f"killed by {signal.Signals(-code).name}; its last line: {line}"
         when = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        store(one.folder / "error.json", {"exit_code": code, "line": line, "when": when, "identity": one.job.identity})
+        write_json(
+            one.folder / "error.json", {"exit_code": code, "line": line, "when": when, "identity": one.job.identity}
+        )
         state = read(one.folder, held=True)
     one.lock.release()
     return state

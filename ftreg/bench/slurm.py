@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ftreg._base.errors import UsageError
+from ftreg._base.json_files import write_json
 from ftreg.bench.grid import Grid
 from ftreg.bench.local import Job
-from ftreg.bench.state import store
 from ftreg.run.records import load
 
 BENCH = (sys.executable, "-m", "ftreg", "bench")
@@ -60,7 +60,7 @@ def submit(
             raise UsageError(f"sbatch refuses {script}: {' '.join(done.stderr.split())}")
         number = done.stdout.strip().partition(";")[0]
         submitted |= {name: f"{number}_{element}" for element, name in enumerate(names)}
-        store(runs / SUBMITTED, submitted)
+        write_json(runs / SUBMITTED, submitted)
         print(
             f"{len(names)} runs submitted as job {number}; see squeue --job {number}, and the same command for what "
             "is done"

@@ -4,7 +4,6 @@ RUN/.bench.lock  cell.json (name, identity, arguments, seconds so far)  log.txt 
 and what `ftreg fit` leaves.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from ftreg._base import locks
-from ftreg._base.atomic import write_atomically
 from ftreg.run.places import resumable
 from ftreg.run.records import load
 
@@ -76,11 +74,6 @@ def score(result: dict[str, Any]) -> str:
     found = reported["value"]
     value = "undefined" if found is None else f"{found:.4g}" if error else f"{100 * found:.1f}"
     return f"{reported['split']} {reported['metric']} {value}{' (failed run)' if result['failed'] else ''}"
-
-
-def store(path: Path, content: Any) -> None:
-    """Write a JSON file, whole or not at all."""
-    write_atomically(path, lambda temporary: temporary.write_text(f"{json.dumps(content, indent=2)}\n"))
 
 
 def _locked(folder: Path) -> bool:

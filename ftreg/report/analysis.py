@@ -18,6 +18,7 @@ from ftreg.report.model import MATCHED, Arm, Comparison, Report, Run
 from ftreg.report.reading import by_seed
 from ftreg.report.statistics import Interval, glue_average, summary
 from ftreg.report.verdict import counted, title
+from ftreg.run.wording import notes
 
 PLAIN = "plain"
 SELECTION = "selection"
@@ -237,12 +238,8 @@ def _reported(runs: Sequence[Run]) -> Iterator[str]:
     if sets:
         of = "; ".join(f"{split}, {checkpoint} checkpoint, protocol {protocol}" for split, checkpoint, protocol in sets)
         yield f"Scores are of {of}"
-    from ftreg.encoder.backbone import DEMO_NOTE
-    from ftreg.run.table import SAMPLE_NOTE
-
-    for what, value, note in (("source", "sample", SAMPLE_NOTE), ("backbone", "demo", DEMO_NOTE)):
-        if any(run.record.get(what) == value for run in runs):
-            yield f"{note[0].upper()}{note[1:]}"
+    told = (notes(run.record.get("source"), run.record.get("backbone")) for run in runs if run.record)
+    yield from (f"{note[0].upper()}{note[1:]}" for note in sorted({note for each in told for note in each}))
 
 
 def _average_notes(averaged: Sequence[str], arms: Arms) -> Iterator[str]:

@@ -14,7 +14,7 @@ from ftreg.report.predicted import over_items
 from ftreg.report.reading import by_seed
 from ftreg.report.statistics import Interval, levene, summary
 from ftreg.report.verdict import counted, sentence, significant
-from ftreg.run.shares import differing
+from ftreg.run.wording import differing_shares
 
 SIMULATIONS = 400
 """Of the power: enough for a number of pairs in a sentence."""
@@ -147,7 +147,7 @@ def _warnings(made: Comparison, method: Arm, baseline: Arm, m: int, others: int,
         values = {str(run.record[what]) for pair in pairs for run in pair if what in run.record}
         if len(values) > 1:
             yield f"The runs differ in {what}: {', '.join(sorted(values))}."
-    shared = differing([run.record for pair in pairs for run in pair])
+    shared = differing_shares([run.record for pair in pairs for run in pair])
     if shared:
         yield f"The runs share their batches out differently, and dropout's masks depend on that: {'; '.join(shared)}."
     if len({run.checkpoint for pair in pairs for run in pair}) > 1:

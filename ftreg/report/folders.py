@@ -15,6 +15,7 @@ from ftreg.report.verdict import counted
 from ftreg.run import history
 from ftreg.run.places import REPLACED
 from ftreg.run.records import Result, load
+from ftreg.run.wording import methods_in_words
 
 RESULT, ERROR, CONFIG, CELL = "result.json", "error.json", "config.yaml", "cell.json"
 FILES = (RESULT, ERROR, CONFIG, CELL)
@@ -186,10 +187,9 @@ def _value(value: float | None) -> float:
 
 
 def _describe(methods: list[dict[str, Any]]) -> str:
-    import ftreg.methods  # noqa: F401  options at their defaults are left out of the names of known methods
-    from ftreg.run.table import describe
-
-    return describe(methods)
+    if methods:
+        import ftreg.methods  # noqa: F401  options at their defaults are left out of the names of known methods
+    return methods_in_words(methods)
 
 
 def _curve(path: Path, split: str, metric: str) -> tuple[tuple[int, float], ...]:

@@ -10,11 +10,11 @@ from typing import Any
 
 from ftreg import __version__
 from ftreg._base.atomic import write_atomically
+from ftreg._base.json_files import null_for_nan
 from ftreg.report import sections, style, svg_charts
 from ftreg.report.html import Html, element, join
 from ftreg.report.model import Report
 from ftreg.report.verdict import counted, title
-from ftreg.run.record import finite
 
 
 def write(report: Report, out: Path, figures: Mapping[str, Path]) -> Path:
@@ -75,7 +75,7 @@ def payload(report: Report) -> dict[str, Any]:
 
 def embed(value: Any) -> str:
     """JSON that may stand inside a script element: nothing in it can end that."""
-    text = json.dumps(finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(null_for_nan(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text

@@ -14,8 +14,9 @@ from ftreg.report.html import Html, cell, element, join, table
 from ftreg.report.model import Arm, Comparison, Report, Run
 from ftreg.report.statistics import Interval
 from ftreg.report.svg_charts import interval, reach
-from ftreg.report.verdict import bracket, counted, points, probability, significant, title
+from ftreg.report.verdict import bracket, counted, probability, significant, title
 from ftreg.run.provenance import Fit, from_folder, from_result
+from ftreg.run.wording import points
 
 BADGES = {"better": "▲ better", "worse": "▼ worse", "open": "○ not told apart", "few": "◌ too few pairs"}
 SCREEN = 120

@@ -10,7 +10,8 @@ from ftreg.report.html import Html, element, join
 from ftreg.report.model import Arm, Comparison, Report
 from ftreg.report.statistics import Interval
 from ftreg.report.style import Look
-from ftreg.report.verdict import points, title
+from ftreg.report.verdict import title
+from ftreg.run.wording import points
 
 HIGH = 52
 NOMINAL = 420

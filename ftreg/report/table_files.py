@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ftreg._base.atomic import write_atomically
+from ftreg._base.json_files import null_for_nan
 from ftreg.report.model import Comparison, Report
 from ftreg.report.tables import comparisons, latex, markdown, summary
-from ftreg.run.record import finite
 
 
 def as_json(report: Report) -> str:
     """The whole report: null where a number is undefined, `variances` by task and then by method."""
     content: dict[str, Any] = {**asdict(report), "variances": _nested(report.variances)}
-    return f"{json.dumps(finite(content), indent=1, ensure_ascii=False)}\n"
+    return f"{json.dumps(null_for_nan(content), indent=1, ensure_ascii=False)}\n"
 
 
 def write(report: Report, out: Path) -> list[Path]:

@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass, replace
 
 from ftreg.report.model import Arm, Report
-from ftreg.report.verdict import bracket, points, probability, significant, title
+from ftreg.report.verdict import bracket, probability, significant, title
+from ftreg.run.wording import points
 
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

@@ -4,6 +4,7 @@ import math
 
 from ftreg.report.model import Comparison
 from ftreg.report.statistics import Interval
+from ftreg.run.wording import points
 from glue_tasks.tasks import GLUE
 
 
@@ -20,14 +21,6 @@ def counted(number: int, what: str) -> str:
 def counted_points(effect: float) -> str:
     """`1 point`, `0.5 points`."""
     return f"{100 * effect:g} point{'s' * (round(100 * effect, 6) != 1)}"
-
-
-def points(value: float | None, signed: bool = False) -> str:
-    """A score or a difference × 100, to a tenth; a dash where it is undefined."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    shown = f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
-    return ("0.0" if float(shown) == 0 else shown).replace("-", "−")
 
 
 def bracket(interval: Interval) -> str:

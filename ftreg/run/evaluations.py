@@ -14,8 +14,8 @@ from ftreg.run.interruption import Interruptions
 TIMES = 10
 
 
-def points(total: int) -> list[int]:
-    """The optimizer steps, equally spaced, after which something is done ten times; each, if there are fewer."""
+def evaluation_steps(total: int) -> list[int]:
+    """Return the ten equally spaced optimizer steps after which a fit is evaluated; each step, if there are fewer."""
     return sorted({-(-total * n // TIMES) for n in range(1, TIMES + 1)})
 
 
@@ -32,7 +32,7 @@ class Evaluations(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Every optimizer step has exactly this many micro-batches, so these are its ends.
         micro = trainer.accumulate_grad_batches
-        self._points = [point * micro for point in points(int(trainer.estimated_stepping_batches))]
+        self._points = [point * micro for point in evaluation_steps(int(trainer.estimated_stepping_batches))]
         self._aim(trainer, trainer.fit_loop.total_batch_idx + 1)
 
     def on_train_batch_start(
@@ -65,7 +65,7 @@ class Last(Checkpoint):
         trainer.should_stop = trainer.should_stop or self._over
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._points, self._saved = points(int(trainer.estimated_stepping_batches)), trainer.global_step
+        self._points, self._saved = evaluation_steps(int(trainer.estimated_stepping_batches)), trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         # The micro-batches after an optimizer step see its number too.

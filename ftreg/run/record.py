@@ -4,7 +4,6 @@ RUN/config.yaml  metrics.csv  checkpoints/{best,last}.ckpt  predictions/<split>[
 and, while it runs, .run.lock (`ftreg.run.folder`) and, on several processes, .ranks/ (`ftreg.run.rank_watch`).
 """
 
-import json
 import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from pytorch_lightning.callbacks import ProgressBar
 
 from ftreg import __version__
 from ftreg._base.atomic import write_atomically
+from ftreg._base.json_files import null_for_nan, write_json
 from ftreg.core.checkpoint_reader import load
 from ftreg.core.method import Regularizer
 from ftreg.lightning.finetuner import FineTuner
@@ -104,7 +104,7 @@ def record(
     }
     if config["model"]["head"] != "new":
         result["head"] = config["model"]["head"]
-    result = finite(result)
+    result = null_for_nan(result)
     if trainer.is_global_zero:
         for checkpoint, (_, predictions) in found.items():
             for split, part in predictions.items():
@@ -122,7 +122,7 @@ def record(
             )
             logger.save()
         # Last of all: who finds it has the whole record.
-        write_atomically(root / "result.json", lambda path: path.write_text(f"{json.dumps(result, indent=2)}\n"))
+        write_json(root / "result.json", result)
     trainer.strategy.barrier("record")
     return result
 
@@ -169,15 +169,6 @@ def versions() -> dict[str, str]:
     if torch.cuda.is_available():
         found |= {"cuda": str(torch.version.cuda), "gpu": torch.cuda.get_device_name()}
     return found
-
-
-def finite(value: Any) -> Any:
-    """The value with null for NaN and infinities, which JSON has not."""
-    if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from torch import nn
 
 from ftreg._base.errors import UsageError
-from ftreg.run.shares import spoken
+from ftreg.run.wording import share_in_words
 
 KEY = "ftreg_sharding"
 DEPENDS = ("ranks", "accumulation", "rows", "device")
@@ -60,8 +60,8 @@ class Sharding(pl.Callback):
         for before in self.before[-1:]:
             if not asked and not alike(before, now) and (before.get("dropout", True) or now["dropout"]):
                 raise UsageError(
-                    f"{path} is of a run with {spoken(before)}, and here it is {spoken(now)}: dropout would draw other "
-                    "masks than without the break; give what it had, or --reshard"
+                    f"{path} is of a run with {share_in_words(before)}, and here it is {share_in_words(now)}: dropout "
+                    "would draw other masks than without the break; give what it had, or --reshard"
                 )
 
     def on_save_checkpoint(

@@ -1,14 +1,9 @@
 """The short table that ends a fit."""
 
-import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ftreg.core.method_registry import subclasses
-from ftreg.encoder.backbone import DEMO_NOTE
-from ftreg.run.identity import same
-
-SAMPLE_NOTE = "built-in sample: generated sentences for trying out and for tests, not GLUE. Scores are not comparable"
+from ftreg.run.wording import error_in_words, methods_in_words, notes, points
 
 
 def render(result: Mapping[str, Any], title: str, folder: str) -> str:
@@ -23,7 +18,7 @@ def render(result: Mapping[str, Any], title: str, folder: str) -> str:
     head = [
         title,
         f"protocol {result['protocol']}",
-        describe([*result["methods"], *result["callbacks"]]),
+        methods_in_words([*result["methods"], *result["callbacks"]]),
         f"backbone {result['backbone']}",
     ]
     lines = [" · ".join(head), "seeds " + ", ".join(f"{name} {value}" for name, value in seeds.items()), ""]
@@ -44,10 +39,7 @@ def render(result: Mapping[str, Any], title: str, folder: str) -> str:
         f"record {folder}",
     ]
     lines += [f"start  {line}" for line in _starts(result["start"])]
-    if result["source"] == "sample":
-        lines.append(f"note   {SAMPLE_NOTE}")
-    if result["backbone"] == "demo":
-        lines.append(f"note   {DEMO_NOTE}")
+    lines += [f"note   {note}" for note in notes(result["source"], result["backbone"])]
     return "\n".join(lines)
 
 
@@ -61,7 +53,8 @@ def _scores(result: Mapping[str, Any]) -> Iterator[str]:
         for metric, majority in result["majority"][split].items():
             row = [by_checkpoint[checkpoint][metric] for checkpoint in ("last", "best")]
             mark = f"  ← reported: {reported['checkpoint']}" if (split, metric) == _key(reported) else ""
-            last, best, most = (error(value) if metric in less else points(value) for value in (*row, majority))
+            shown = error_in_words if metric in less else points
+            last, best, most = map(shown, (*row, majority))
             yield f"  {f'{split} {names[metric]}':<{width}} {last:>8} {best:>8} {most:>9}{mark}"
 
 
@@ -73,32 +66,8 @@ def _starts(stage: Mapping[str, Any] | None) -> Iterator[str]:
     """The stages that the run starts from, the latest first, with what each cost once."""
     while stage is not None:
         spent = f"{stage['cost']['steps']:,} steps · {stage['cost']['seconds']:.1f} s, once for all who start there"
-        yield f"{stage['task']} · {describe(stage['methods'])} · {spent} · {stage['checkpoint']}"
+        yield f"{stage['task']} · {methods_in_words(stage['methods'])} · {spent} · {stage['checkpoint']}"
         stage = stage["start"]
-
-
-def describe(methods: list[dict[str, Any]]) -> str:
-    """`Mixout(p=0.7)`: each method with its first option and what else is not its default; `plain` for none."""
-    return " + ".join(f"{m['name']}({', '.join(_options(m))})" for m in methods) or "plain"
-
-
-def _options(method: Mapping[str, Any]) -> Iterator[str]:
-    known = {cls.__name__: cls for cls in subclasses()}
-    parameters = inspect.signature(known[method["name"]]).parameters if method["name"] in known else {}
-    for number, (name, value) in enumerate(method["options"].items()):
-        if number == 0 or name not in parameters or not same(parameters[name].default, value):
-            nested = isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, dict) for v in value))
-            yield f"{name}={'…' if nested else value}"
-
-
-def points(value: float | None) -> str:
-    """A score in points; a dash where it is undefined."""
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
-def error(value: float | None) -> str:
-    """An error on its own scale."""
-    return "–" if value is None else f"{value:.4g}"
 
 
 def _key(reported: Mapping[str, Any]) -> tuple[str, str]:

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from ftreg._base.durations import in_words
+from ftreg._base.json_files import write_json
 from ftreg._base.seeds import Seeds
 from ftreg.bench.cells import Cell
 from ftreg.bench.command import main
 from ftreg.bench.local import Job, next_job, places
 from ftreg.bench.progress import estimate
-from ftreg.bench.state import Lock, State, Status, store
+from ftreg.bench.state import Lock, State, Status
 from tests.bench.conftest import Bench, Write
 
 pytestmark = pytest.mark.usefixtures("pretend")
@@ -111,7 +112,7 @@ def test_a_run_that_another_bench_left_under_other_options(
     def leave() -> None:
         while "running" not in capsys.readouterr().out:
             time.sleep(0.05)
-        store(folder / "cell.json", {"identity": "another"})
+        write_json(folder / "cell.json", {"identity": "another"})
         (folder / "checkpoints").mkdir()
         (folder / "checkpoints/last.ckpt").touch()
         lock.release()
@@ -425,7 +426,7 @@ def test_the_time_that_is_left(tmp_path: Path) -> None:
     assert estimate(cells, states, tmp_path, 1) is None
     for cell, seconds in ((cells[0], 10), (cells[6], 100)):
         states[cell.name] = State(Status.DONE)
-        store(cell.folder(tmp_path) / "cell.json", {"seconds": seconds})
+        write_json(cell.folder(tmp_path) / "cell.json", {"seconds": seconds})
     states[cells[1].name] = State(Status.FAILED)
     # One more of plain, three of a method that nothing is known of, two of the slow one.
     assert estimate(cells, states, tmp_path, 2) == (10 + 3 * 55 + 2 * 100) / 2

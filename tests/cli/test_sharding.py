@@ -15,7 +15,7 @@ from ftreg.encoder.backbone import backbone_path
 from ftreg.report.model import Run
 from ftreg.run.cost import Cost
 from ftreg.run.sharding import KEY, Sharding, drops
-from ftreg.run.shares import differing
+from ftreg.run.wording import differing_shares
 from tests.cli.runs import SHORT, fit, metrics, result, weights
 from tests.cli.test_folder import changed, snapshot
 
@@ -101,12 +101,12 @@ def test_what_drops() -> None:
 @pytest.mark.parametrize("other", OTHERS, ids=str)
 def test_the_report_warns_of_it(other: dict[str, Any]) -> None:
     records: list[dict[str, Any]] = [{"sharding": [ONE]}, {"sharding": [ONE | other]}, {}]
-    found = differing(records)
+    found = differing_shares(records)
     assert len(found) == 2
     assert all("process" in text for text in found)
-    assert differing([{"sharding": [ONE]}, {"sharding": [ONE, {**ONE, **other, "since": 3}]}])
-    assert not differing([records[0], records[0], {}])
-    assert not differing([{"sharding": [{**share["sharding"][0], "dropout": False}]} for share in records[:2]])
+    assert differing_shares([{"sharding": [ONE]}, {"sharding": [ONE, {**ONE, **other, "since": 3}]}])
+    assert not differing_shares([records[0], records[0], {}])
+    assert not differing_shares([{"sharding": [{**share["sharding"][0], "dropout": False}]} for share in records[:2]])
 
 
 def test_in_the_warnings_of_a_comparison() -> None:

@@ -13,7 +13,7 @@ from ftreg.report import page
 from ftreg.report.figures import draw
 from ftreg.report.html import Html, element
 from ftreg.report.model import Report
-from ftreg.report.verdict import points
+from ftreg.run.wording import points
 from tests.report.example import RECORD, example
 
 VOID = {"meta", "input", "img", "br", "link", "hr"}

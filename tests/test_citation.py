@@ -351,6 +351,8 @@ class TestRuns:
     def test_configuration_and_record_agree(self, stages: list[str]):
         """Stages in a row are a list in the one, and each in the next one's record in the other."""
         from ftreg.run.provenance import from_result
+        from ftreg.run.records import built
+        from ftreg.run.result import Fitted
 
         configs = {"mlm": {"trainer": {"callbacks": "MaskedLM"}}, "mnli": {"data": {"task": "mnli"}}}
         two_stage = {"stages": [configs[name] for name in stages]}
@@ -361,8 +363,8 @@ class TestRuns:
             used: list[tuple[str, dict[str, Any]]] = [("MaskedLM", {})] if name == "mlm" else []
             used += [("TwoStage", {"stages": ["before"]})] if start else []
             start = result("rte" if name == "mlm" else name, *used, start=start)
-        record = result("rte", ("TwoStage", two_stage), start=start)
-        found, told = cited([from_config(config, "here")]), cited([from_result(record, "here")])
+        fitted = built(result("rte", ("TwoStage", two_stage), start=start), Fitted)
+        found, told = cited([from_config(config, "here")]), cited([from_result(fitted, "here")])
         assert (found.methods, found.tasks) == (told.methods, told.tasks)
 
     def test_a_checkpoint_is_of_a_run(self, tmp_path: Path):

@@ -13,6 +13,7 @@ from ftreg.cli.evaluating import adopted
 from ftreg.core import method_registry
 from ftreg.core.method_registry import subclasses
 from ftreg.run.identity import identity
+from ftreg.run.result import MethodRecord
 from ftreg.run.resume import KEY, check_same_run
 from ftreg.run.wording import methods_in_words
 
@@ -79,9 +80,8 @@ def test_an_option_that_a_checkpoint_has_otherwise_is_taken() -> None:
 
 
 def test_arms_are_told_apart() -> None:
-    named = [
-        methods_in_words([{"name": "LayerPooling", "options": {"mix": "scalar", "layer_norm": v}}]) for v in (0, False)
-    ]
+    options = [{"mix": "scalar", "layer_norm": value} for value in (0, False)]
+    named = [methods_in_words([MethodRecord("LayerPooling", one)]) for one in options]
     assert named[0] != named[1]
 
 

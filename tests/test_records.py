@@ -15,7 +15,8 @@ from ftreg._base.errors import UsageError
 from ftreg.bench.state import read as state
 from ftreg.report.predicted import over_items
 from ftreg.report.reading import read
-from ftreg.run.records import Fitted, Result, Stage, load
+from ftreg.run.records import read_record
+from ftreg.run.result import Fitted, Outcome, RunResult
 from tests.report.records import record
 
 SEEDS = {"init": 0, "order": 0, "split": 1}
@@ -37,9 +38,8 @@ RESULT = {
     "versions": {"torch": "2.6"},
 }
 FILES: dict[str, tuple[Any, Any]] = {
-    "result.json": (None, RESULT),
-    "result.json of a comparison": (Result, RESULT),
-    "result.json of a stage": (Stage, RESULT),
+    "result.json": (RunResult, RESULT),
+    "result.json of a bench": (Outcome, RESULT),
     "result.json that is cited": (Fitted, RESULT),
     "cell.json": (None, {"name": "rte/plain/0", "identity": "0a", "arguments": ["--a=1"], "seconds": 1.0}),
     "error.json": (None, {"line": "out of memory", "exit_code": 1, "identity": "0a", "when": "now"}),
@@ -80,7 +80,7 @@ WRONG: list[Any] = [True, "text", 3, 0.5, [], {}, None, 2**70]
 
 def complaint(path: Path, kind: Any) -> str:
     with pytest.raises(UsageError) as error:
-        load(path, kind)
+        read_record(path, kind)
     line = str(error.value)
     assert line.startswith(f"{path}: not ")
     assert "\n" not in line
@@ -112,13 +112,13 @@ def test_what_is_written_is_read_and_nothing_of_another_type(tmp_path: Path, nam
     kind, content = FILES[name]
     path = tmp_path / name.split()[0]
     path.write_text(json.dumps(content))
-    assert load(path, kind) == content
+    assert read_record(path, kind) == content
     told = 0
     for at in leaves(content):
         for wrong in WRONG:
             path.write_text(json.dumps(replaced(content, at, wrong)))
             try:
-                load(path, kind)
+                read_record(path, kind)
             except UsageError:
                 line = complaint(path, kind)
                 assert ".".join(map(str, at)) in line
@@ -130,14 +130,15 @@ def test_what_is_written_is_read_and_nothing_of_another_type(tmp_path: Path, nam
 def test_what_is_no_such_json(tmp_path: Path, text: str) -> None:
     for name in ("result.json", "cell.json", "submitted.json"):
         (tmp_path / name).write_bytes(TEXTS[text])
-        assert "not the JSON that ftreg writes (" in complaint(tmp_path / name, None)
+        assert "not the JSON that ftreg writes (" in complaint(tmp_path / name, FILES[name][0])
 
 
 @pytest.mark.parametrize("name", ["result.json", "error.json", "grid.json"])
 def test_an_empty_object_is_no_file_that_is_not_there(tmp_path: Path, name: str) -> None:
-    assert load(tmp_path / name) == {}
+    kind = FILES[name][0]
+    assert read_record(tmp_path / name, kind) == {}
     (tmp_path / name).write_text("{}")
-    assert "is missing" in complaint(tmp_path / name, None)
+    assert "is missing" in complaint(tmp_path / name, kind)
 
 
 @pytest.mark.parametrize(("key", "wrong"), [("failed", "false"), ("scores", {"dev": {"best": {"accuracy": "0.9"}}})])

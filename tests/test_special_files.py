@@ -17,7 +17,7 @@ from ftreg.report.reading import read as read_runs
 from ftreg.run import stages
 from ftreg.run.history import read as history
 from ftreg.run.provenance import read as read_used
-from ftreg.run.records import load as records
+from ftreg.run.result import RunResult
 from glue_tasks import documents
 from glue_tasks.errors import DataError
 from glue_tasks.rows import read as read_rows
@@ -64,7 +64,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "weights.bin": lambda path: resolve(str(path.parent)),
     "folder": lambda path: resolve(str(path)),
     "some.ckpt": lambda path: checkpoint(str(path), "ckpt_path"),
-    "result.json": records,
+    "result.json": RunResult.read,
     "metrics.csv": history,
     "submission.zip": validate_submission,
     "stage.yaml": lambda path: stages.arguments({"stages": [str(path)]}, {"trainer": {}, "model": {"backbone": "x"}}),

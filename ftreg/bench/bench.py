@@ -24,11 +24,9 @@ from ftreg.bench.plans import Checked, check, difference
 from ftreg.bench.progress import Progress, estimate
 from ftreg.bench.state import State, Status, diverged
 from ftreg.bench.state import read as read_state
-from ftreg.run.places import resumable
-from ftreg.run.records import load
-
-RECORD = "grid.json"
-"""What the runs are for: methods, tasks, seeds, and the primary family with the baselines that it came to."""
+from ftreg.run.places import CELL, CONFIG, ERROR, GRID, RESULT, resumable
+from ftreg.run.records import read_record
+from ftreg.run.result import Outcome
 
 
 class Bench:
@@ -114,7 +112,7 @@ class Bench:
 
     def _diverged(self, cell: Cell) -> bool:
         """Whether the cell's run did, with the options that it has now."""
-        error = load(cell.folder(self.runs) / "error.json")
+        error = read_record(cell.folder(self.runs) / ERROR)
         return diverged(error) and error.get("identity") in (None, self._plan(cell).identity())
 
     def _only(self, cells: list[Cell]) -> list[Cell]:
@@ -142,11 +140,11 @@ class Bench:
                 self._compare_evaluations(cell, plan)
                 self.jobs[cell.name] = local.Job(cell, plan.identity(), plan.stage_folder)
             own = self.jobs[cell.name].identity
-            result = load(folder / "result.json")
-            if result or (resumable(folder) and not (folder / "error.json").is_file()):
-                held = (result or load(folder / "cell.json")).get("identity", own)
-                if held != own:
-                    raise UsageError(_another(cell, folder, plan, "a finished run" if result else "a cut-off run"))
+            outcome = Outcome.read(folder / RESULT)
+            if outcome is not None or (resumable(folder) and not (folder / ERROR).is_file()):
+                held = outcome.identity if outcome else read_record(folder / CELL).get("identity")
+                if held not in (own, None):
+                    raise UsageError(_another(cell, folder, plan, "a finished run" if outcome else "a cut-off run"))
 
     def _compare_evaluations(self, cell: Cell, plan: Checked) -> None:
         interval = plan.resolved["trainer"]["val_check_interval"]
@@ -162,7 +160,7 @@ class Bench:
     def _state(self, cell: Cell) -> State:
         """As its folder says; the error of another configuration is not its own."""
         state, own = read_state(cell.folder(self.runs)), self.jobs[cell.name].identity
-        if state.status is Status.FAILED and load(cell.folder(self.runs) / "error.json").get("identity", own) != own:
+        if state.status is Status.FAILED and read_record(cell.folder(self.runs) / ERROR).get("identity", own) != own:
             return State(Status.WAITING)
         return state
 
@@ -186,10 +184,10 @@ class Bench:
 
     def _record(self) -> None:
         """Keep what is compared, and with what; the primary family is fixed once its first run is done."""
-        path, grid = self.runs / RECORD, self.grid
+        path, grid = self.runs / GRID, self.grid
         primary = [list(pair) for pair in grid.primary]
-        before = load(path)
-        if primary != before.get("primary", primary) and any(self.runs.glob("*/*/*/result.json")):
+        before = read_record(path)
+        if primary != before.get("primary", primary) and any(self.runs.glob(f"*/*/*/{RESULT}")):
             raise UsageError(
                 f"primary was fixed as {before['primary'] or 'no family'} before the first run in {self.runs} was "
                 "done; keep it, or give another folder with --runs"
@@ -242,7 +240,7 @@ class Bench:
 
 def _another(cell: Cell, folder: Path, plan: Checked, what: str) -> str:
     """The complaint about a folder with another configuration's run."""
-    config = folder / "config.yaml"
+    config = folder / CONFIG
     before = yaml_text.read(config, "take it away") if config.exists() else {}
     found = difference(before, plan.resolved) if before else ""
     found = found or "the same options, but other data, another backbone or stage, or an earlier version"

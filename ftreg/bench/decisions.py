@@ -10,7 +10,9 @@ from ftreg._base.errors import UsageError
 from ftreg._base.json_files import write_json
 from ftreg.bench.cells import Arm, Cell
 from ftreg.bench.grid import PLAIN, Grid
-from ftreg.run.records import load
+from ftreg.run.places import RESULT
+from ftreg.run.records import read_record
+from ftreg.run.result import Outcome
 
 TUNED, MATCHED = "tuned.json", "matched.json"
 
@@ -34,15 +36,14 @@ def tuned(grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool
     waiting, errors = set(), set()
     for cell in cells:
         arm, folder = (cell.task, cell.method), cell.folder(runs)
-        result = load(folder / "result.json")
-        if not result and not lost(cell):
+        outcome = Outcome.read(folder / RESULT)
+        if outcome is None and not lost(cell):
             waiting.add(arm)
             continue
         # The reported metric is the task's first; its value on dev is not looked at.
-        found = _selected(result, folder) if result else None
-        if result and result["reported"]["metric"] in result.get("less_is_better", ()):
+        scores[arm][cell.setting or 0][str(cell.seed)] = None if outcome is None else _selected(outcome, folder)
+        if outcome is not None and outcome.reported and outcome.reported.metric in outcome.less_is_better:
             errors.add(arm)
-        scores[arm][cell.setting or 0][str(cell.seed)] = found
     chosen: dict[Arm, int] = {}
     record: dict[str, dict[str, Any]] = defaultdict(dict)
     for arm, settings in scores.items():
@@ -68,12 +69,12 @@ def tuned(grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool
     return chosen
 
 
-def _selected(result: Mapping[str, Any], folder: Path) -> float | None:
-    try:
-        score: float | None = result["scores"]["selection"]["best"][result["reported"]["metric"]]
-    except (KeyError, TypeError):
-        raise UsageError(f"{folder / 'result.json'}: has no score on the selection split; run it again") from None
-    return score
+def _selected(outcome: Outcome, folder: Path) -> float | None:
+    metric = outcome.reported.metric if outcome.reported else ""
+    by_metric = outcome.scores.get("selection", {}).get("best", {})
+    if metric not in by_metric:
+        raise UsageError(f"{folder / RESULT}: has no score on the selection split; run it again")
+    return by_metric[metric]
 
 
 def costs(
@@ -86,7 +87,7 @@ def costs(
         lost: whether the run of a cell diverged: it is not waited for.
         keep: write what is measured to `matched.json`.
     """
-    measured = load(runs / MATCHED)
+    measured = read_record(runs / MATCHED)
     found: dict[Arm, float] = {}
     for task in grid.tasks:
         for method, declared in grid.match_compute.items():
@@ -108,12 +109,13 @@ def costs(
 def _step_seconds(task: str, method: str, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool]) -> float | None:
     """The median over an arm's runs that did not diverge; None if one is not there."""
     arm = [cell for cell in cells if (cell.task, cell.method) == (task, method)]
-    spent = [load(cell.folder(runs) / "result.json").get("cost") for cell in arm if not lost(cell)]
-    if not spent or not all(spent):
+    outcomes = [Outcome.read(cell.folder(runs) / RESULT) for cell in arm if not lost(cell)]
+    costs = [outcome.cost for outcome in outcomes if outcome is not None]
+    if not costs or len(costs) < len(outcomes):
         return None
-    return statistics.median(float(cost["seconds"]) / max(int(cost["steps"]), 1) for cost in spent if cost)
+    return statistics.median(cost.seconds / max(cost.steps, 1) for cost in costs)
 
 
 def _keep(path: Path, record: Mapping[str, Any]) -> None:
-    if record and record != load(path):
+    if record and record != read_record(path):
         write_json(path, record)

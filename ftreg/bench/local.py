@@ -19,10 +19,9 @@ from ftreg._base.json_files import write_json
 from ftreg._base.launch import LAUNCH
 from ftreg.bench.cells import Cell
 from ftreg.bench.state import Lock, State, Status, read
-from ftreg.run import stages
 from ftreg.run.folder import clear
-from ftreg.run.places import resumable
-from ftreg.run.records import load
+from ftreg.run.places import CELL, ERROR, RESULT, resumable
+from ftreg.run.records import read_record
 
 POLL = 0.1
 """Seconds between two looks at the running processes."""
@@ -152,7 +151,7 @@ def next_job(queue: Sequence[Job], active: Sequence[Job], not_before: Mapping[st
     Args:
         not_before: by the cell's name, the moment (`time.monotonic`) from which it may be tried again.
     """
-    training = {job.stage for job in active if job.stage and not (job.stage / stages.RESULT).is_file()}
+    training = {job.stage for job in active if job.stage and not (job.stage / RESULT).is_file()}
     now = time.monotonic()
     return next((j for j in queue if j.stage not in training and not_before.get(j.cell.name, now) <= now), None)
 
@@ -165,7 +164,7 @@ def _start(job: Job, runs: Path, place: Environment, again: bool) -> _Run | Stat
         return State(Status.RUNNING, "by another bench")
     # Both may have changed since the jobs were listed.
     state = read(folder, held=True)
-    own = load(folder / "cell.json").get("identity", job.identity) == job.identity
+    own = read_record(folder / CELL).get("identity", job.identity) == job.identity
     if state.status is Status.DONE or (state.status is Status.FAILED and own and not again):
         lock.release()
         return state
@@ -182,8 +181,8 @@ def _start(job: Job, runs: Path, place: Environment, again: bool) -> _Run | Stat
         # srun kills its tasks when it is told to terminate; this one it hands on.
         command, stop = [*SRUN, *command], signal.SIGUSR1
     record = {"name": job.cell.name, "identity": job.identity, "arguments": list(job.cell.arguments)}
-    write_json(folder / "cell.json", {"seconds": 0.0, **load(folder / "cell.json"), **record})
-    (folder / "error.json").unlink(missing_ok=True)
+    write_json(folder / CELL, {"seconds": 0.0, **read_record(folder / CELL), **record})
+    (folder / ERROR).unlink(missing_ok=True)
     with open(folder / "log.txt", "ab") as log:
         log.write(f"$ {shlex.join(command)}\n".encode())
         log.flush()
@@ -205,9 +204,9 @@ def _finish(one: _Run, stopped: bool = False) -> State:
     code = one.process.wait()
     with suppress(ProcessLookupError):
         os.killpg(one.process.pid, signal.SIGKILL)  # ranks that wait for one that is gone would keep their GPUs
-    record = load(one.folder / "cell.json")
+    record = read_record(one.folder / CELL)
     write_json(
-        one.folder / "cell.json",
+        one.folder / CELL,
         {**record, "seconds": round(record.get("seconds", 0.0) + time.monotonic() - one.since, 1)},
     )
     state = read(one.folder, held=True)
@@ -216,9 +215,7 @@ def _finish(one: _Run, stopped: bool = False) -> State:
         if code < 0:
             line = f"killed by {signal.Signals(-code).name}; its last line: {line}"
         when = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        write_json(
-            one.folder / "error.json", {"exit_code": code, "line": line, "when": when, "identity": one.job.identity}
-        )
+        write_json(one.folder / ERROR, {"exit_code": code, "line": line, "when": when, "identity": one.job.identity})
         state = read(one.folder, held=True)
     one.lock.release()
     return state

@@ -9,7 +9,8 @@ from pathlib import Path
 from ftreg._base.durations import in_words
 from ftreg.bench.cells import Cell
 from ftreg.bench.state import State, Status
-from ftreg.run.records import load
+from ftreg.run.places import CELL
+from ftreg.run.records import read_record
 
 OVER = (Status.DONE, Status.FAILED)
 """Of runs that the same command does not start again."""
@@ -31,7 +32,7 @@ def estimate(cells: Iterable[Cell], states: Mapping[str, State], runs: Path, wor
         state = states[cell.name]
         if state.status not in OVER:
             left.append(cell)
-        elif state.status is Status.DONE and (seconds := load(cell.folder(runs) / "cell.json").get("seconds")):
+        elif state.status is Status.DONE and (seconds := read_record(cell.folder(runs) / CELL).get("seconds")):
             for key in (arm(cell), cell.task, ""):
                 taken[key].append(seconds)
     if not taken:

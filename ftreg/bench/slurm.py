@@ -19,7 +19,7 @@ from ftreg._base.errors import UsageError
 from ftreg._base.json_files import write_json
 from ftreg.bench.grid import Grid
 from ftreg.bench.local import Job
-from ftreg.run.records import load
+from ftreg.run.records import read_record
 
 BENCH = (sys.executable, "-m", "ftreg", "bench")
 SUBMITTED = Path("slurm", "submitted.json")
@@ -42,7 +42,7 @@ def submit(
     """
     if shutil.which("sbatch") is None:
         raise UsageError("--launcher slurm: there is no sbatch here; use --launcher local")
-    submitted: dict[str, str] = load(runs / SUBMITTED)
+    submitted: dict[str, str] = read_record(runs / SUBMITTED)
     queued = _queue() if submitted else set()
     new = [job.cell.name for job in jobs if submitted.get(job.cell.name) not in queued]
     if len(new) < len(jobs):

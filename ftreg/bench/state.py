@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ftreg._base import locks
-from ftreg.run.places import resumable
-from ftreg.run.records import load
+from ftreg.run.places import ERROR, RESULT, resumable
+from ftreg.run.records import read_record
+from ftreg.run.result import Outcome
+from ftreg.run.wording import error_in_words, points
 
 
 class Status(StrEnum):
@@ -49,12 +51,12 @@ def read(folder: Path, held: bool = False) -> State:
     Args:
         held: the lock is the caller's.
     """
-    result = load(folder / "result.json")
-    if result:
-        return State(Status.DONE, score(result))
+    outcome = Outcome.read(folder / RESULT)
+    if outcome is not None:
+        return State(Status.DONE, score_in_words(outcome))
     if not held and _locked(folder):
         return State(Status.RUNNING)
-    error = load(folder / "error.json")
+    error = read_record(folder / ERROR)
     if error:
         return State(Status.FAILED, error["line"])
     return State(Status.CUT_OFF if resumable(folder) else Status.WAITING)
@@ -65,15 +67,14 @@ def diverged(error: Mapping[str, Any]) -> bool:
     return str(error.get("line", "")).startswith("training diverged")
 
 
-def score(result: dict[str, Any]) -> str:
-    """What a result reports, in a line."""
-    reported = result["reported"]
+def score_in_words(outcome: Outcome) -> str:
+    """Return what a run reports, in a line; nothing of a run that learns no labels."""
+    reported = outcome.reported
     if reported is None:
         return ""
-    error = reported["metric"] in result.get("less_is_better", ())
-    found = reported["value"]
-    value = "undefined" if found is None else f"{found:.4g}" if error else f"{100 * found:.1f}"
-    return f"{reported['split']} {reported['metric']} {value}{' (failed run)' if result['failed'] else ''}"
+    shown = error_in_words if reported.metric in outcome.less_is_better else points
+    value = "undefined" if reported.value is None else shown(reported.value)
+    return f"{reported.split} {reported.metric} {value}{' (failed run)' if outcome.failed else ''}"
 
 
 def _locked(folder: Path) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,9 +36,10 @@ from ftreg.run.evaluations import Best, Evaluations, checkpoints
 from ftreg.run.folder import Folder
 from ftreg.run.interruption import recorded, stoppable
 from ftreg.run.loggers import Continuity
-from ftreg.run.places import resumable
+from ftreg.run.places import RESULT, resumable
 from ftreg.run.rank_errors import watched
 from ftreg.run.rank_watch import Where
+from ftreg.run.result import StageResult
 from ftreg.run.sharding import Sharding
 from glue_tasks.errors import DataError
 
@@ -96,10 +97,10 @@ class Cli(Parsed):
 
     folder: Folder | None = None
     """Of a fit that leaves a record."""
-    start: Mapping[str, Any] | None = None
+    start: StageResult | None = None
     """The record of the stage that the run starts from."""
 
-    def _obtain(self, stage: Plan) -> dict[str, Any]:
+    def _obtain(self, stage: Plan) -> StageResult:
         """Find the stage's run, or train it now."""
         two_stage, data = stages.options(self._plain()) or {}, self.data()
         if two_stage["head"] == "keep":
@@ -108,10 +109,10 @@ class Cli(Parsed):
         if two_stage["overlap"] == "refuse":
             refuse_overlap(data, stage)
         folder = Path(two_stage["store"]).expanduser() / f"{stage.datamodule.task.name}-{stage.identity()}"
-        if not (folder / stages.RESULT).is_file():
+        if not (folder / RESULT).is_file():
             say(f"starts from a stage that is not there yet: {stage.datamodule.task.title}, now trained in {folder}")
         stages.obtain(folder, lambda: train(stage, folder))
-        return stages.record(folder, two_stage["weights"])
+        return stages.stage_result(folder, two_stage["weights"])
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """The trainer with the callbacks that every run has."""
@@ -161,7 +162,7 @@ class Cli(Parsed):
             made = super().instantiate_trainer(**kwargs, callbacks=[*callbacks, self.begun, self.where])
         for callback in made.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, TwoStage) and self.start is not None:
-                callback.source = self.start["checkpoint"]
+                callback.source = self.start.checkpoint
         return made
 
     def _begun(self) -> bool:

@@ -10,7 +10,8 @@ from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
 
 from ftreg._base.atomic import write_atomically
 from ftreg.lightning.printing import say
-from ftreg.run.record import methods
+from ftreg.run.record import recorded_methods
+from ftreg.run.result import plain
 
 
 class SaveConfig(SaveConfigCallback):
@@ -30,6 +31,6 @@ class SaveConfig(SaveConfigCallback):
             text = self.parser.dump(self.config, skip_none=False)
             path = Path(trainer.default_root_dir) / self.config_filename
             write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-            record = {**yaml.safe_load(text), "methods": methods(trainer)}
+            record = {**yaml.safe_load(text), "methods": [plain(method) for method in recorded_methods(trainer)]}
             for logger in trainer.loggers:
                 logger.log_hyperparams(record)

@@ -10,7 +10,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from ftreg._base.durations import in_words
 from ftreg.run.evaluations import evaluation_steps
-from ftreg.run.record import methods
+from ftreg.run.record import recorded_methods
 from ftreg.run.wording import error_in_words, methods_in_words, points
 from glue_tasks.metrics import errors
 
@@ -78,7 +78,7 @@ class Console(pl.Callback):
         yield f"source {SAMPLE if self.data.source == 'sample' else self.data.source}"
         yield "rows " + ", ".join(f"{split} {rows:,}" for split, rows in self.data.sizes.items())
         yield f"backbone {self.backbone}"
-        yield methods_in_words(methods(trainer))
+        yield methods_in_words(recorded_methods(trainer))
         yield f"{self._total:,} steps"
         if self._first:
             yield f"goes on from step {self._first:,}"

@@ -209,7 +209,7 @@ def _notes(
             f"{counted(diverged, 'run')} of {len(found.runs):,} diverged: counted in n, and in no mean, interval, test "
             f"or expected maximum"
         )
-    early = sum(run.record.get("status") == "ended early" for run in found.runs)
+    early = sum(run.record is not None and run.record.status == "ended early" for run in found.runs)
     if early:
         yield f"{counted(early, 'run')} of {len(found.runs):,} ended before the end of the schedule, by the clock, say"
     if not family:
@@ -231,14 +231,14 @@ def _notes(
 def _reported(runs: Sequence[Run]) -> Iterator[str]:
     """What the scores are of, and what they are not."""
     sets = dict.fromkeys(
-        (str(run.record["reported"]["split"]), run.checkpoint, str(run.record["protocol"]))
+        (run.record.reported.split, run.checkpoint, run.record.protocol)
         for run in runs
-        if run.record
+        if run.record and run.record.reported
     )
     if sets:
         of = "; ".join(f"{split}, {checkpoint} checkpoint, protocol {protocol}" for split, checkpoint, protocol in sets)
         yield f"Scores are of {of}"
-    told = (notes(run.record.get("source"), run.record.get("backbone")) for run in runs if run.record)
+    told = (notes(run.record.source, run.record.backbone) for run in runs if run.record)
     yield from (f"{note[0].upper()}{note[1:]}" for note in sorted({note for each in told for note in each}))
 
 

@@ -143,16 +143,17 @@ def _warnings(made: Comparison, method: Arm, baseline: Arm, m: int, others: int,
             "Seeds are crossed, so pairs that share a seed are not independent: p and the interval are too hopeful "
             "if most of the variance is of one of the seeds."
         )
+    records = [run.record for pair in pairs for run in pair if run.record]
     for what in ("protocol", "backbone", "source"):
-        values = {str(run.record[what]) for pair in pairs for run in pair if what in run.record}
+        values = {str(value) for record in records if (value := getattr(record, what)) is not None}
         if len(values) > 1:
             yield f"The runs differ in {what}: {', '.join(sorted(values))}."
-    shared = differing_shares([run.record for pair in pairs for run in pair])
+    shared = differing_shares(record.sharding for record in records)
     if shared:
         yield f"The runs share their batches out differently, and dropout's masks depend on that: {'; '.join(shared)}."
     if len({run.checkpoint for pair in pairs for run in pair}) > 1:
         yield "The runs do not report the same checkpoint: give --checkpoint."
-    machines = {str(run.record.get("versions", {}).get("gpu")) for pair in pairs for run in pair if run.record}
+    machines = {str((record.versions or {}).get("gpu")) for record in records}
     if len(machines) > 1:
         yield f"The runs were on different machines ({', '.join(sorted(machines))}): their seconds do not compare."
 

@@ -1,7 +1,8 @@
 """Errors in a report: with their sign reversed, as `-mse`, so that more is better in every number, test and figure."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+
+from ftreg.run.result import RunResult, Values
 
 REVERSED = "-"
 """Before the name of a metric of which less is better."""
@@ -9,29 +10,26 @@ ERRORS = ("mse", "mae", "rmse", "loss", "error")
 """Names that a CSV file may have for what is better the less of it there is; a record says it of each metric."""
 
 
-def upwards(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's record in which more of every metric is better.
+def upwards(result: RunResult) -> RunResult:
+    """Return a run's record in which more of every metric is better."""
+    less = result.less_is_better
 
-    Raises KeyError, TypeError or AttributeError where it is no record of a run.
-    """
-    less = record.get("less_is_better") or ()
-    if not less:
-        return dict(record)
-
-    def turned(found: Mapping[str, float | None]) -> dict[str, float | None]:
+    def turned(found: Values) -> Values:
         return {
             f"{REVERSED}{name}" if name in less else name: -value if name in less and value is not None else value
             for name, value in found.items()
         }
 
-    reported = record["reported"]
-    metric, value = next(iter(turned({reported["metric"]: reported["value"]}).items()))
-    return {
-        **record,
-        "scores": {
+    reported = result.reported
+    if not less or reported is None:
+        return result
+    ((metric, value),) = turned({reported.metric: reported.value}).items()
+    return replace(
+        result,
+        scores={
             split: {checkpoint: turned(found) for checkpoint, found in by_checkpoint.items()}
-            for split, by_checkpoint in record["scores"].items()
+            for split, by_checkpoint in result.scores.items()
         },
-        "majority": {split: turned(found) for split, found in record["majority"].items()},
-        "reported": {**reported, "metric": metric, "value": value},
-    }
+        majority={split: turned(found) for split, found in result.majority.items()},
+        reported=replace(reported, metric=metric, value=value),
+    )

@@ -13,16 +13,14 @@ from ftreg.report.loaded_runs import Choice, Found
 from ftreg.report.model import Run
 from ftreg.report.verdict import counted
 from ftreg.run import history
-from ftreg.run.places import REPLACED
-from ftreg.run.records import Result, load
+from ftreg.run.places import CELL, CONFIG, ERROR, GRID, METRICS, REPLACED, RESULT
+from ftreg.run.records import read_record
+from ftreg.run.result import MethodRecord, RunResult, plain
 from ftreg.run.wording import methods_in_words
 
-RESULT, ERROR, CONFIG, CELL = "result.json", "error.json", "config.yaml", "cell.json"
 FILES = (RESULT, ERROR, CONFIG, CELL)
 """Any of them makes a folder a run's."""
 STAGES, TUNE, WANDB = "stages", "tune", "wandb"
-RECORD = "grid.json"
-"""What `ftreg bench` keeps of a grid."""
 
 
 def read(path: Path, choice: Choice, found: Found) -> None:
@@ -43,7 +41,7 @@ def read(path: Path, choice: Choice, found: Found) -> None:
             left[what] = left.get(what, 0) + 1
             continue
         if root is not None and root not in grids:
-            grids[root] = load(root / RECORD)
+            grids[root] = read_record(root / GRID)
         if (folder / RESULT).is_file():
             run = _run(folder, root, choice)
             if run is None:
@@ -51,7 +49,7 @@ def read(path: Path, choice: Choice, found: Found) -> None:
                 left[what] = left.get(what, 0) + 1
             else:
                 found.runs.append(run)
-        elif diverged(load(folder / ERROR)):
+        elif diverged(read_record(folder / ERROR)):
             lost.append(folder)
         else:
             state = "failed" if (folder / ERROR).is_file() else "not finished"
@@ -80,7 +78,7 @@ def _diverged(folder: Path, found: Found) -> None:
             score=math.nan,
             majority=other.majority,
             failed=True,
-            curve=_curve(folder / "metrics.csv", other.record["reported"]["split"], other.metric),
+            curve=_curve(folder / METRICS, _split(other.record), other.metric),
             place=str(folder),
         )
     )
@@ -101,7 +99,7 @@ def _folders(path: Path) -> list[Path]:
 
 def _grid(folder: Path) -> Path | None:
     """The folder of the grid that a run is of: RUNS for RUNS/task/method/seed and RUNS/tune/task/method.0/seed."""
-    above = [place for place in folder.resolve().parents[2:4] if (place / RECORD).is_file()]
+    above = [place for place in folder.resolve().parents[2:4] if (place / GRID).is_file()]
     return above[0] if above else None
 
 
@@ -128,29 +126,29 @@ def _run(folder: Path, root: Path | None, choice: Choice) -> Run | None:
     which a grid may have several variants.
     """
     path, place = folder / RESULT, folder.resolve()
-    record = load(path, Result)
+    record = RunResult.read(path)
+    result = upwards(record) if record else None
+    if result is None or result.reported is None:
+        return None
+    reported = result.reported
     try:
-        if record["reported"] is None:
-            return None
-        record = upwards(record)
-        reported = record["reported"]
         scores = {
             split: {
                 checkpoint: {metric: _value(value) for metric, value in metrics.items()}
                 for checkpoint, metrics in by_checkpoint.items()
             }
-            for split, by_checkpoint in record["scores"].items()
+            for split, by_checkpoint in result.scores.items()
         }
-        seed = str(Seeds(*(record["seeds"][name] for name in PARTS)))
-        split, checkpoint = reported["split"], choice.checkpoint or reported["checkpoint"]
-        has = [reported["metric"], *(m for m in scores[split][checkpoint] if m != reported["metric"])]
+        seed = str(result.seeds)
+        split, checkpoint = reported.split, choice.checkpoint or reported.checkpoint
+        has = [reported.metric, *(m for m in scores[split][checkpoint] if m != reported.metric)]
         metric = choice.metric(has)
-        majority = record["majority"][split][metric]
+        majority = result.majority[split][metric]
         above = place.parent.parent.name
-        named = _laid_out(folder, root) or (above == record["task"] and place.name == seed)
+        named = _laid_out(folder, root) or (above == result.task and place.name == seed)
         return Run(
-            task=above if named else record["task"],
-            method=place.parent.name if named else _describe([*record["methods"], *record.get("callbacks", [])]),
+            task=above if named else result.task,
+            method=place.parent.name if named else _describe([*result.methods, *result.callbacks]),
             seed=place.name if named else seed,
             metric=metric,
             checkpoint=checkpoint,
@@ -158,11 +156,11 @@ def _run(folder: Path, root: Path | None, choice: Choice) -> Run | None:
             scores=scores,
             # A correlation is undefined for the majority classifier: no better than that is 0 or less.
             majority=0.0 if majority is None else float(majority),
-            failed=_failed(record, scores[split], metric),
-            cost=dict(record["cost"]),
-            curve=_curve(folder / "metrics.csv", split, metric),
+            failed=_failed(result, scores[split], metric),
+            cost=plain(result.cost),
+            curve=_curve(folder / METRICS, split, metric),
             place=str(folder),
-            record=record,
+            record=result,
         )
     except UsageError:
         raise
@@ -170,12 +168,16 @@ def _run(folder: Path, root: Path | None, choice: Choice) -> Run | None:
         raise UsageError(f"{path}: not the record of a run ({error} is missing or malformed); run it again") from None
 
 
-def _failed(record: Mapping[str, Any], scores: Mapping[str, Mapping[str, float]], metric: str) -> bool:
+def _failed(result: RunResult, scores: Mapping[str, Mapping[str, float]], metric: str) -> bool:
     """Whether the last checkpoint is no better than the majority; the record says so of the reported metric alone."""
-    reported = record["reported"]
-    if metric == reported["metric"]:
-        return bool(record["failed"])
-    return not scores["last"][metric] > (record["majority"][reported["split"]][metric] or 0.0)
+    if result.reported and metric == result.reported.metric:
+        return result.failed
+    return not scores["last"][metric] > (result.majority[_split(result)][metric] or 0.0)
+
+
+def _split(result: RunResult | None) -> str:
+    """Return the split that a run is reported on."""
+    return result.reported.split if result and result.reported else ""
 
 
 def _begun(folder: Path) -> bool:
@@ -186,7 +188,7 @@ def _value(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _describe(methods: list[dict[str, Any]]) -> str:
+def _describe(methods: list[MethodRecord]) -> str:
     if methods:
         import ftreg.methods  # noqa: F401  options at their defaults are left out of the names of known methods
     return methods_in_words(methods)

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ftreg.report.statistics import Interval, Summary
+from ftreg.run.result import RunResult
 
 MATCHED = "plain@"
 """Before a method's name: plain at that method's compute."""
@@ -26,7 +26,7 @@ class Run:
         cost: steps, seconds, tokens and peak_memory_bytes; empty where they are not known.
         curve: (step, score) of the evaluations during training.
         place: the run's folder, or the file and row that it was read from.
-        record: the whole of `result.json`; empty for a CSV row.
+        record: the whole of `result.json`; None for a CSV row.
     """
 
     task: str
@@ -41,7 +41,7 @@ class Run:
     cost: Mapping[str, float] = field(default_factory=dict)
     curve: tuple[tuple[int, float], ...] = ()
     place: str = ""
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: RunResult | None = None
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,9 @@ def over_items(pairs: Sequence[tuple[Run, Run]], resamples: int = 10_000) -> Int
 
 def _file(run: Run) -> Path | None:
     """The predictions that a run's score is of."""
-    if not run.record:
+    if run.record is None or run.record.reported is None:
         return None
-    split, own = run.record["reported"]["split"], "" if run.checkpoint == "best" else f".{run.checkpoint}"
+    split, own = run.record.reported.split, "" if run.checkpoint == "best" else f".{run.checkpoint}"
     path = Path(run.place) / "predictions" / f"{split}{own}.parquet"
     return path if path.is_file() else None
 

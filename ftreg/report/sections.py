@@ -11,11 +11,12 @@ from ftreg._base.errors import UsageError
 from ftreg.cli import citation
 from ftreg.report import style
 from ftreg.report.html import Html, cell, element, join, table
-from ftreg.report.model import Arm, Comparison, Report, Run
+from ftreg.report.model import Arm, Comparison, Report
 from ftreg.report.statistics import Interval
 from ftreg.report.svg_charts import interval, reach
 from ftreg.report.verdict import bracket, counted, probability, significant, title
 from ftreg.run.provenance import Fit, from_folder, from_result
+from ftreg.run.result import RunResult
 from ftreg.run.wording import points
 
 BADGES = {"better": "▲ better", "worse": "▼ worse", "open": "○ not told apart", "few": "◌ too few pairs"}
@@ -243,13 +244,11 @@ def settings(report: Report) -> Html:
         if records:
             told = {
                 "Methods": _distinct(_call(record) for record in records),
-                "Tasks and sources": _distinct(
-                    f"{record.get('task', '?')} of {record.get('source', '?')}" for record in records
-                ),
-                "Backbone": _distinct(str(record.get("backbone", "?")) for record in records),
-                "Protocol": _distinct(str(record.get("protocol", "?")) for record in records),
+                "Tasks and sources": _distinct(f"{record.task} of {record.source or '?'}" for record in records),
+                "Backbone": _distinct(record.backbone or "?" for record in records),
+                "Protocol": _distinct(record.protocol for record in records),
                 "Versions": _distinct(
-                    ", ".join(f"{k} {v}" for k, v in dict(record.get("versions") or {}).items()) for record in records
+                    ", ".join(f"{k} {v}" for k, v in (record.versions or {}).items()) for record in records
                 ),
             }
             pairs = [part for key, text in told.items() if text for part in (element("dt", key), element("dd", text))]
@@ -264,24 +263,21 @@ def _distinct(texts: Iterable[str]) -> str:
     return "; ".join(sorted(set(texts)))
 
 
-def _call(record: Mapping[str, object]) -> str:
-    """`Mixout(p=0.7)`, or what stands for no method."""
-    found = record.get("methods")
-    entries = [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
-    calls = []
-    for one in entries:
-        options = one.get("options")
-        given = options.items() if isinstance(options, Mapping) else ()
-        calls.append(f"{one.get('name', '?')}({', '.join(f'{key}={json.dumps(value)}' for key, value in given)})")
+def _call(result: RunResult) -> str:
+    """Return `Mixout(p=0.7)`, or what stands for no method."""
+    calls = (
+        f"{method.name}({', '.join(f'{key}={json.dumps(value)}' for key, value in method.options.items())})"
+        for method in result.methods
+    )
     return " + ".join(calls) or "no method: plain fine-tuning"
 
 
-def _fit(run: Run) -> Fit:
-    """By its configuration, which has its loggers and its decay too; by its record where a method is not known here."""
+def _fit(result: RunResult, place: str) -> Fit:
+    """Read a run's configuration, which has its loggers and its decay too; its record where a method is unknown."""
     try:
-        return from_folder(Path(run.place))
+        return from_folder(Path(place))
     except UsageError:
-        return from_result(run.record, run.place)
+        return from_result(result, place)
 
 
 def references(report: Report) -> Html:
@@ -291,7 +287,7 @@ def references(report: Report) -> Html:
         try:
             # Seeds cite alike: one record a cell and configuration will do.
             if run.record and (key := (run.task, run.method, _call(run.record))) not in fits:
-                fits[key] = _fit(run)
+                fits[key] = _fit(run.record, run.place)
         except UsageError:
             continue
     text = citation.render(citation.cited(fits.values(), statistics=True))

@@ -18,6 +18,8 @@ from ftreg.report.tables import comparisons, latex, markdown, summary
 def as_json(report: Report) -> str:
     """The whole report: null where a number is undefined, `variances` by task and then by method."""
     content: dict[str, Any] = {**asdict(report), "variances": _nested(report.variances)}
+    for run, entry in zip(report.runs, content["runs"], strict=True):
+        entry["record"] = run.record.as_dict() if run.record else {}
     return f"{json.dumps(null_for_nan(content), indent=1, ensure_ascii=False)}\n"
 
 

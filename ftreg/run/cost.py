@@ -9,6 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from ftreg.run.result import RunCost
+
 
 class Cost(pl.Callback):
     """Counts over the whole fit, also across resumptions.
@@ -66,15 +68,15 @@ class Cost(pl.Callback):
             self._seconds = float(before.get("seconds", 0.0))
             self._tokens_before = int(before.get("tokens", 0))
 
-    def summary(self, trainer: pl.Trainer) -> dict[str, int | float]:
-        """`steps, seconds, tokens, peak_memory_bytes` (of the rank that used most). Call it on every rank."""
+    def summary(self, trainer: pl.Trainer) -> RunCost:
+        """Return what the fit cost, with the peak memory of the rank that used most. Call it on every rank."""
         gathered = trainer.strategy.all_gather(torch.tensor(_peak_memory(), device=trainer.strategy.root_device))
-        return {
-            "steps": trainer.global_step,
-            "seconds": round(self._seconds, 3),
-            "tokens": self._all_tokens(trainer),
-            "peak_memory_bytes": int(gathered.max()),
-        }
+        return RunCost(
+            steps=trainer.global_step,
+            seconds=round(self._seconds, 3),
+            tokens=self._all_tokens(trainer),
+            peak_memory_bytes=int(gathered.max()),
+        )
 
     def _all_tokens(self, trainer: pl.Trainer) -> int:
         here = torch.tensor(self._tokens, device=trainer.strategy.root_device)

@@ -9,6 +9,7 @@ from pytorch_lightning.callbacks import EarlyStopping, Timer
 from ftreg._base.names import imported, listed
 from ftreg.core.method import Regularizer
 from ftreg.lightning.compatibility import watches
+from ftreg.run.result import MethodRecord, Stop
 
 COMPLETE = "complete"
 EARLY = "ended early"
@@ -30,14 +31,14 @@ class Stopping(pl.Callback):
             trainer.should_stop = checkpoint.get(KEY, False)
 
 
-def stopped(trainer: pl.Trainer) -> dict[str, Any] | None:
-    """`step`, `of` how many, and the callback that it was stopped `by`, if one of Lightning's; None for a whole fit."""
+def stopped(trainer: pl.Trainer) -> Stop | None:
+    """Return where a fit stopped, and by which callback, if one of Lightning's; None for a whole fit."""
     total = int(trainer.estimated_stepping_batches)
     if trainer.global_step >= total:
         return None
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     by = next((type(callback).__name__ for callback in callbacks if _stops(callback)), None)
-    return {"step": trainer.global_step, "of": total, "by": by}
+    return Stop(trainer.global_step, total, by)
 
 
 def status(trainer: pl.Trainer) -> str:
@@ -55,15 +56,15 @@ def _stops(callback: pl.Callback) -> bool:
     return left is not None and left <= 0
 
 
-def beside(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Name and options of each callback that is no method and may change a run's numbers.
+def other_callbacks(config: Mapping[str, Any]) -> tuple[MethodRecord, ...]:
+    """Return each callback that is no method and may change a run's numbers.
 
     Args:
         config: resolved, of `ftreg fit`.
     """
     entries = [(entry, imported(entry["class_path"], "")) for entry in listed(config["trainer"].get("callbacks"))]
-    return [
-        {"name": cls.__name__, "options": dict(entry.get("init_args") or {})}
+    return tuple(
+        MethodRecord(cls.__name__, dict(entry.get("init_args") or {}))
         for entry, cls in entries
         if not issubclass(cls, Regularizer) and not watches(cls)
-    ]
+    )

@@ -18,8 +18,8 @@ from ftreg._base.errors import UsageError
 from ftreg._base.launch import first, launch
 from ftreg._base.locks import Lock
 from ftreg.run import history
-from ftreg.run.places import FOLDERS, REPLACED, resumable
-from ftreg.run.records import load
+from ftreg.run.places import CONFIG, FOLDERS, METRICS, REPLACED, RESULT, resumable
+from ftreg.run.result import Outcome
 from ftreg.run.resume import difference
 from glue_tasks.atomic import tidy
 
@@ -70,8 +70,9 @@ class Folder:
         if self._own():
             if changed:
                 raise UsageError(f"{self.root / 'config.yaml'} is of another run ({changed}); {REMEDY}")
-            history.read(self.root / "metrics.csv")
-            spent = int(load(self.root / "result.json").get("cost", {}).get("steps", 0))
+            history.read(self.root / METRICS)
+            outcome = Outcome.read(self.root / RESULT)
+            spent = 0 if outcome is None else outcome.cost.steps
             if self.step < spent:
                 raise UsageError(
                     f"{self.root} holds a finished run of {spent} steps; to go on from step {self.step}, {REMEDY}"
@@ -101,7 +102,7 @@ class Folder:
                 said = f"{self.root} held a run, which is now in {aside}{'; ' if said else ''}{said}"
                 self._take()
             if not self._own():
-                (self.root / "metrics.csv").unlink(missing_ok=True)
+                (self.root / METRICS).unlink(missing_ok=True)
             for folder in (self.root, *(self.root / name for name in FOLDERS if (self.root / name).is_dir())):
                 tidy(folder)
         except BaseException:
@@ -128,7 +129,7 @@ class Folder:
 
     def _changed(self, what: str) -> str:
         """What the run that is there has other than this one; empty if nothing, or nothing is known of it."""
-        path = self.root / "config.yaml"
+        path = self.root / CONFIG
         if not path.exists():
             return "without a config.yaml" if what == BEGUN else ""
         before = yaml_text.read(path, "take it away")
@@ -172,18 +173,18 @@ class Folder:
 
 def held(root: Path) -> str:
     """What run a folder holds; empty for none."""
-    if (root / "result.json").exists():
+    if (root / RESULT).exists():
         return FINISHED
     if any((root / "checkpoints").glob("*.ckpt")):
         return CUT_OFF
-    return BEGUN if any((root / name).exists() for name in ("config.yaml", "metrics.csv")) else ""
+    return BEGUN if any((root / name).exists() for name in (CONFIG, METRICS)) else ""
 
 
 def clear(root: Path) -> None:
     """Take away what a fit has left in its folder."""
     for name in FOLDERS:
         shutil.rmtree(root / name, ignore_errors=True)
-    for name in ("config.yaml", "metrics.csv", LOCK):
+    for name in (CONFIG, METRICS, LOCK):
         (root / name).unlink(missing_ok=True)
 
 

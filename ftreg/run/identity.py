@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ftreg._base.names import listed
-from ftreg.run.records import load
-
-SCHEMA = 1
-"""Of `result.json`; part of the identity."""
+from ftreg.run.places import RESULT
+from ftreg.run.result import SCHEMA, Outcome
 
 # How and where a run is computed and watched. The global batch and all noise are the same on any devices; how the
 # batch is shared out, which dropout depends on, is kept apart: see `ftreg.run.sharding`.
@@ -98,10 +96,11 @@ def _by_content(value: Any) -> Any:
     if path is not None and path.is_dir():
         return folder_content(str(path))
     if path is not None and path.is_file():
-        record = path.parent.parent / "result.json"
-        if path.parent.name == "checkpoints" and record.is_file():
+        record = path.parent.parent / RESULT
+        outcome = Outcome.read(record) if path.parent.name == "checkpoints" else None
+        if outcome is not None:
             # Seconds are in a checkpoint too: trained twice, its bytes differ.
-            return [load(record).get("identity"), path.name]
+            return [outcome.identity, path.name]
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     return value

@@ -13,7 +13,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from ftreg.lightning.printing import say
 from ftreg.run.history import History
-from ftreg.run.records import load
+from ftreg.run.places import CELL, METRICS
+from ftreg.run.records import read_record
 
 LIGHTNINGS = ("pytorch_lightning.loggers.WandbLogger", "pytorch_lightning.loggers.wandb.WandbLogger")
 ROWS = "ftreg_wandb_rows"
@@ -32,7 +33,7 @@ class CSVLogger(Logger):
     def __init__(self, save_dir: str = ".") -> None:
         super().__init__()
         self._save_dir = save_dir
-        self.history = History(Path(save_dir, "metrics.csv"))
+        self.history = History(Path(save_dir, METRICS))
 
     @property
     def name(self) -> str:
@@ -156,9 +157,9 @@ def _describe(root: str, group: str, name: str, resumed: bool) -> None:
 
     Not in the configuration: `config.yaml` with another seed is another run. Options given there win.
     """
-    cell = Path(root, "cell.json")
+    cell = Path(root, CELL)
     if cell.is_file():
-        group, _, name = load(cell).get("name", f"{group}/{name}").rpartition("/")
+        group, _, name = read_record(cell).get("name", f"{group}/{name}").rpartition("/")
     told = {"WANDB_RUN_GROUP": group}
     if "WANDB_SWEEP_ID" not in os.environ:
         told["WANDB_NAME"] = name

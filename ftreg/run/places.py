@@ -1,9 +1,15 @@
-"""What lies where in a run's folder, for those that only look. Nothing here imports torch."""
+"""A run's folder has its files under these names. Nothing here imports torch."""
 
 from pathlib import Path
 
+RESULT, CONFIG, METRICS = "result.json", "config.yaml", "metrics.csv"
+"""Files that a fit leaves in its folder: its record, its configuration, and what it logged."""
+CELL, ERROR = "cell.json", "error.json"
+"""Files that `ftreg bench` leaves beside them: which cell of a grid the run is, and how it failed."""
+GRID = "grid.json"
+"""The file that `ftreg bench` keeps of a grid, in the folder of all its runs."""
 FOLDERS = ("checkpoints", "predictions")
-"""Of a run, below its own."""
+"""Folders that a fit makes below its own."""
 REPLACED = ".replaced-"
 """Before a number, in the name of a run's folder that `ftreg fit --overwrite` has moved aside."""
 

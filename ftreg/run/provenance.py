@@ -10,7 +10,8 @@ from ftreg._base import yaml_text
 from ftreg._base.errors import UsageError
 from ftreg._base.files import ordinary
 from ftreg._base.names import imported, listed, unknown
-from ftreg.run.records import Fitted, load
+from ftreg.run.places import CONFIG, RESULT
+from ftreg.run.result import Fitted
 from glue_tasks.documents import TASKS as TEXT_TASKS
 from glue_tasks.errors import DataError
 from glue_tasks.registry import find
@@ -19,7 +20,7 @@ from glue_tasks.tasks import GLUE
 if TYPE_CHECKING:
     from ftreg.core.method import Regularizer
 
-RESULT, CONFIG, REPORT = "result.json", "config.yaml", "report.json"
+REPORT = "report.json"
 
 
 @dataclass(frozen=True)
@@ -106,18 +107,18 @@ def from_config(
     )
 
 
-def from_result(result: Mapping[str, Any], where: str) -> Fit:
+def from_result(result: Fitted, where: str) -> Fit:
     """Of a run's record, or of what it says of the stage that the run started from.
 
     Raises:
-        UsageError: it is no record, or a method has an unknown option.
+        UsageError: a method has an unknown option.
     """
-    entries = [(method["name"], method["options"]) for method in result["methods"]]
-    heads = [options.get("heads") for name, options in entries if name == "MultiTask"]
+    entries = [(method.name, method.options) for method in result.methods]
+    heads: list[Any] = [options.get("heads") for name, options in entries if name == "MultiTask"]
     if not all(isinstance(head, Mapping) for head in heads):
         raise UsageError(f"{where}: not the record of a run (MultiTask has no heads); run it again")
-    tasks = [result["task"], *(task for head in heads for task in head)]
-    start = from_result(result["start"], where) if result.get("start") else None
+    tasks = [result.task, *(task for head in heads for task in head)]
+    start = from_result(result.start, where) if result.start else None
     known = {*GLUE, *TEXT_TASKS}
     classes = _methods() if entries else {}
     found = (_method({"class_path": name, "init_args": o}, where) for name, o in entries if name in classes)
@@ -137,10 +138,10 @@ def from_folder(folder: Path) -> Fit:
         UsageError: there is no record, or it cannot be read.
     """
     record, config = folder / RESULT, folder / CONFIG
-    content = load(record, Fitted)
-    if not content:
+    fitted = Fitted.read(record)
+    if fitted is None:
         raise UsageError(f"{record}: no such file; give a folder that `ftreg fit` has written")
-    fit = from_result(content, str(record))
+    fit = from_result(fitted, str(record))
     return from_config(_load(config), str(config), fit.start) if config.is_file() else fit
 
 

@@ -19,14 +19,16 @@ from pytorch_lightning.callbacks import ProgressBar
 
 from ftreg import __version__
 from ftreg._base.atomic import write_atomically
-from ftreg._base.json_files import null_for_nan, write_json
+from ftreg._base.json_files import null_for_nan
+from ftreg._base.seeds import Seeds
 from ftreg.core.checkpoint_reader import load
 from ftreg.core.method import Regularizer
 from ftreg.lightning.finetuner import FineTuner
 from ftreg.lightning.predictions import Predictions
 from ftreg.run import ending
 from ftreg.run.cost import Cost
-from ftreg.run.identity import SCHEMA
+from ftreg.run.places import RESULT
+from ftreg.run.result import SCHEMA, MethodRecord, ReportedScore, RunResult, Share, StageResult
 from glue_tasks.metrics import errors
 
 PACKAGES = ("torch", "pytorch-lightning", "transformers", "torchmetrics", "datasets", "numpy")
@@ -43,9 +45,9 @@ def record(
     best: str,
     config: Mapping[str, Any],
     identity: str,
-    start: Mapping[str, Any] | None = None,
-    sharding: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, Any]:
+    start: StageResult | None = None,
+    sharding: Sequence[Share] = (),
+) -> RunResult:
     """Evaluate the last and the best weights of a finished fit on the final splits, and write them down.
 
     Call it on every rank; rank 0 writes. The model ends with the best weights.
@@ -58,8 +60,6 @@ def record(
         start: of the stage that the run starts from, what the record says of it.
         sharding: how the batches were shared out, one after the other.
 
-    Returns:
-        what `result.json` holds.
     """
     root = Path(trainer.default_root_dir)
     spent = cost.summary(trainer)
@@ -72,39 +72,36 @@ def record(
         split: {checkpoint: scores[split] for checkpoint, (scores, _) in found.items()} for split in data.final_splits
     }
     majority = {split: data.majority(split) for split in data.final_splits}
-    reported, less = None, errors(data.task)
+    reported, lost, less = None, False, errors(data.task)
     if data.final_splits:
         split, metric = (*data.dev_splits, *data.final_splits)[0], data.task.metric_names[0]
         # Under `dev`, the best checkpoint was chosen on the rows that are reported: the last one was not.
         checkpoint = "best" if data.protocol == "holdout" else "last"
-        value = scores[split][checkpoint][metric]
-        reported = {"split": split, "checkpoint": checkpoint, "metric": metric, "value": value}
-    result: dict[str, Any] = {
-        "schema": SCHEMA,
-        "identity": identity,
-        "status": ending.status(trainer),
-        "task": data.task.name,
-        "source": config["data"]["source"],
-        "backbone": config["model"]["backbone"],
-        "protocol": data.protocol,
-        "methods": methods(trainer),
-        "seeds": dict(config["seeds"]),
-        "scores": scores,
-        "reported": reported,
-        "majority": majority,
-        "less_is_better": list(less),
-        "failed": reported is not None
-        and failed(scores[split]["last"][metric], majority[split][metric], metric in less),
-        "cost": spent,
-        "sharding": list(sharding),
-        "start": start,
-        "versions": versions(),
-        "callbacks": ending.beside(config),
-        "stopped": ending.stopped(trainer),
-    }
-    if config["model"]["head"] != "new":
-        result["head"] = config["model"]["head"]
-    result = null_for_nan(result)
+        reported = ReportedScore(split, checkpoint, metric, null_for_nan(scores[split][checkpoint][metric]))
+        lost = failed(scores[split]["last"][metric], majority[split][metric], metric in less)
+    result = RunResult(
+        schema=SCHEMA,
+        identity=identity,
+        status=ending.status(trainer),
+        task=data.task.name,
+        source=config["data"]["source"],
+        backbone=config["model"]["backbone"],
+        protocol=data.protocol,
+        methods=recorded_methods(trainer),
+        seeds=Seeds(**config["seeds"]),
+        scores=null_for_nan(scores),
+        reported=reported,
+        majority=null_for_nan(majority),
+        less_is_better=less,
+        failed=lost,
+        cost=spent,
+        sharding=tuple(sharding),
+        start=start,
+        versions=versions(),
+        callbacks=ending.other_callbacks(config),
+        stopped=ending.stopped(trainer),
+        head=None if config["model"]["head"] == "new" else config["model"]["head"],
+    )
     if trainer.is_global_zero:
         for checkpoint, (_, predictions) in found.items():
             for split, part in predictions.items():
@@ -122,7 +119,7 @@ def record(
             )
             logger.save()
         # Last of all: who finds it has the whole record.
-        write_json(root / "result.json", result)
+        result.write(root / RESULT)
     trainer.strategy.barrier("record")
     return result
 
@@ -156,10 +153,10 @@ def failed(final: float, majority: float, less_is_better: bool = False) -> bool:
     return math.isnan(final) or (final >= bar if less_is_better else final <= bar)
 
 
-def methods(trainer: pl.Trainer) -> list[dict[str, Any]]:
-    """Name and options of each method, in order."""
+def recorded_methods(trainer: pl.Trainer) -> tuple[MethodRecord, ...]:
+    """Return the name and options of each method of a trainer, in order."""
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return [{"name": c.name, "options": c.options()} for c in callbacks if isinstance(c, Regularizer)]
+    return tuple(MethodRecord(c.name, c.options()) for c in callbacks if isinstance(c, Regularizer))
 
 
 def versions() -> dict[str, str]:

@@ -1,106 +1,33 @@
-"""The JSON files that a run, a bench and a grid keep: what each holds, and the one reader of them all.
+"""The JSON files that a run, a bench and a grid keep are read by one reader; what each holds is declared.
 
 A file may hold more than is declared here. What is declared is there and of its type, or the file is refused in a line
-that names the key. Nothing here imports torch.
+that names the key. What `result.json` holds is declared in `ftreg.run.result`. Nothing here imports torch.
 """
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, NotRequired, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from ftreg._base.errors import UsageError
 from ftreg._base.files import ordinary
+from ftreg.run.places import CELL, ERROR, GRID, RESULT
 from glue_tasks.shown import shown
 
-Values = dict[str, float | None]
-"""By metric; null for what is not finite."""
+LACKING, NULL = "lacking", "null"
+"""In the metadata of a dataclass's field: whether a file may lack it, and whether a file that has it may have null."""
 
 
-class Seeds(TypedDict):
-    """Of a run."""
+class SeedNumbers(TypedDict):
+    """The three seeds of a run, as `grid.json` has them."""
 
     init: int
     order: int
     split: int
-
-
-class Method(TypedDict):
-    """A method with its options."""
-
-    name: str
-    options: dict[str, Any]
-
-
-class Reported(TypedDict):
-    """The score of a run."""
-
-    split: str
-    checkpoint: str
-    metric: str
-    value: float | None
-
-
-class Cost(TypedDict):
-    """Of a run."""
-
-    steps: int
-    seconds: float
-    tokens: NotRequired[int]
-    peak_memory_bytes: NotRequired[int]
-
-
-class Fitted(TypedDict):
-    """`result.json`: what was trained, and from where."""
-
-    task: str
-    methods: list[Method]
-    start: NotRequired["Fitted | None"]
-
-
-class Outcome(TypedDict):
-    """`result.json`: what came of it."""
-
-    identity: NotRequired[str]
-    scores: dict[str, dict[str, Values]]
-    reported: Reported | None
-    less_is_better: NotRequired[list[str]]
-    failed: bool
-    cost: Cost
-
-
-class Result(Fitted, Outcome):
-    """`result.json`: what a comparison reads."""
-
-    seeds: Seeds
-    majority: dict[str, Values]
-    protocol: str
-    source: NotRequired[str]
-    backbone: NotRequired[str]
-    versions: NotRequired[dict[str, str]]
-    sharding: NotRequired[list["Share"]]
-
-
-class Share(TypedDict):
-    """How a run's batches were shared out, from a step on."""
-
-    ranks: int
-    accumulation: int
-    since: NotRequired[int]
-    rows: NotRequired[int]
-    device: NotRequired[str]
-    dropout: NotRequired[bool]
-
-
-class Stage(Fitted):
-    """`result.json` of a stage: what its target's record says of it."""
-
-    identity: str
-    source: str
-    seeds: Seeds
-    reported: Reported | None
-    cost: Cost
 
 
 class Cell(TypedDict):
@@ -134,7 +61,7 @@ class GridRecord(TypedDict):
 
     tasks: list[str]
     methods: dict[str, list[str]]
-    seeds: list[Seeds]
+    seeds: list[SeedNumbers]
     comparisons: list[Compared]
     primary: NotRequired[list[list[str]]]
 
@@ -159,27 +86,26 @@ Submitted = dict[str, str]
 """`submitted.json`: the job of each cell."""
 
 KINDS: dict[str, Any] = {
-    "result.json": Outcome,
-    "cell.json": Cell,
-    "error.json": Failure,
-    "grid.json": GridRecord,
+    CELL: Cell,
+    ERROR: Failure,
+    GRID: GridRecord,
     "matched.json": MatchedArms,
     "tuned.json": TunedArms,
     "submitted.json": Submitted,
 }
 """By the file's name: what every reader of it needs, at least."""
-WHAT = {"result.json": "the record of a run", "grid.json": "the record of a grid"}
+WHAT = {RESULT: "the record of a run", GRID: "the record of a grid"}
 DEEPEST = 50
 """Levels of a file."""
 LARGEST = 2**63
 TYPES = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
 
 
-def load(path: Path, kind: Any = None) -> dict[str, Any]:
-    """What a file holds; empty if it is not there.
+def read_record(path: Path, kind: Any = None) -> dict[str, Any]:
+    """Return what a file holds; nothing if it is not there.
 
     Args:
-        kind: one of those above, where a reader needs more than that of the file's name.
+        kind: a TypedDict or a dataclass that declares it; by default that of the file's name.
 
     Raises:
         UsageError: it holds something else.
@@ -201,7 +127,7 @@ def load(path: Path, kind: Any = None) -> dict[str, Any]:
 
 
 def fault(value: Any, kind: Any, at: str = "") -> str:
-    """Where a value is not of its declared type, and how; empty if it is.
+    """Say where a value is not of its declared type, and how; nothing if it is.
 
     Args:
         at: the keys that lead to it.
@@ -209,28 +135,59 @@ def fault(value: Any, kind: Any, at: str = "") -> str:
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
         return ""
-    if origin is NotRequired:
-        return fault(value, inner[0], at)
-    if origin in (Union, UnionType):
-        return "" if value is None else fault(value, next(k for k in inner if k is not NoneType), at)
-    if is_typeddict(kind) or origin is dict:
+    if _optional(kind):
+        return "" if value is None else fault(value, _other_than_none(kind), at)
+    if is_typeddict(kind) or is_dataclass(kind) or origin in (dict, Mapping):
         if not isinstance(value, dict):
             return _unlike(value, "keys with values", at)
-        if origin is dict:
+        if origin is not None:
             return _first(fault(item, inner[1], _key(at, name)) for name, item in value.items())
-        missing = next((name for name in sorted(kind.__required_keys__) if name not in value), None)
-        hints = get_type_hints(kind, include_extras=True)
+        hints, needed = _declared(kind)
+        missing = next((name for name in sorted(needed) if name not in value), None)
         return (
             f"{_key(at, missing)} is missing"
             if missing
             else _first(fault(value[name], hint, _key(at, name)) for name, hint in hints.items() if name in value)
         )
-    if origin is list:
+    if origin in (list, tuple):
         if not isinstance(value, list):
             return _unlike(value, "a list", at)
         return _first(fault(item, inner[0], _key(at, str(number))) for number, item in enumerate(value))
     fits = type(value) is kind or (kind is float and type(value) is int)
     return "" if fits and (not isinstance(value, int) or abs(value) < LARGEST) else _unlike(value, TYPES[kind], at)
+
+
+def built(value: Any, kind: Any) -> Any:
+    """Return what a value that has no fault stands for: dataclasses for objects, tuples for lists."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if _optional(kind):
+        return None if value is None else built(value, _other_than_none(kind))
+    if is_dataclass(kind):
+        made: Any = kind
+        return made(**{name: built(value[name], hint) for name, hint in _declared(made)[0].items() if name in value})
+    if origin is Mapping:
+        return {name: built(item, inner[1]) for name, item in value.items()}
+    return tuple(built(item, inner[0]) for item in value) if origin is tuple else value
+
+
+@cache
+def _declared(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return the type of each key, and the keys that must be there."""
+    hints = get_type_hints(kind)
+    if is_typeddict(kind):
+        return hints, kind.__required_keys__
+    own = {one.name: one.metadata for one in fields(kind)}
+    strict = {name for name, told in own.items() if told.get(LACKING) and not told[NULL]}
+    needed = frozenset(name for name, told in own.items() if not told.get(LACKING))
+    return {name: _other_than_none(hint) if name in strict else hint for name, hint in hints.items()}, needed
+
+
+def _other_than_none(kind: Any) -> Any:
+    return next((inner for inner in get_args(kind) if inner is not NoneType), kind) if _optional(kind) else kind
+
+
+def _optional(kind: Any) -> bool:
+    return get_origin(kind) in (Union, UnionType)
 
 
 def _parse(text: str) -> Any:

@@ -12,13 +12,12 @@ import pytorch_lightning as pl
 from torch import nn
 
 from ftreg._base.errors import UsageError
+from ftreg.run.records import built
+from ftreg.run.result import Share, plain
 from ftreg.run.wording import share_in_words
 
 KEY = "ftreg_sharding"
 DEPENDS = ("ranks", "accumulation", "rows", "device")
-
-Share = dict[str, Any]
-"""`since` a step: `ranks`, `accumulation`, `rows` of a micro-batch, type of `device`; whether there is `dropout`."""
 
 
 class Sharding(pl.Callback):
@@ -41,14 +40,14 @@ class Sharding(pl.Callback):
     def now(self, trainer: pl.Trainer, model: nn.Module) -> Share:
         """The present share."""
         ranks, accumulation = trainer.world_size, trainer.accumulate_grad_batches
-        return {
-            "since": self.step,
-            "ranks": ranks,
-            "accumulation": accumulation,
-            "rows": -(-self.batch_size // (ranks * accumulation)),
-            "device": trainer.strategy.root_device.type,
-            "dropout": drops(model),
-        }
+        return Share(
+            since=self.step,
+            ranks=ranks,
+            accumulation=accumulation,
+            rows=-(-self.batch_size // (ranks * accumulation)),
+            device=trainer.strategy.root_device.type,
+            dropout=drops(model),
+        )
 
     def check(self, path: str, trainer: pl.Trainer, model: nn.Module, asked: bool) -> None:
         """Refuse to move a run with dropout unless that was asked for.
@@ -58,7 +57,7 @@ class Sharding(pl.Callback):
         """
         now = self.now(trainer, model)
         for before in self.before[-1:]:
-            if not asked and not alike(before, now) and (before.get("dropout", True) or now["dropout"]):
+            if not asked and not alike(before, now) and (before.dropout is not False or now.dropout):
                 raise UsageError(
                     f"{path} is of a run with {share_in_words(before)}, and here it is {share_in_words(now)}: dropout "
                     "would draw other masks than without the break; give what it had, or --reshard"
@@ -67,7 +66,7 @@ class Sharding(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint[KEY] = self.history(trainer, pl_module)
+        checkpoint[KEY] = [plain(share) for share in self.history(trainer, pl_module)]
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -76,7 +75,7 @@ class Sharding(pl.Callback):
             for loader in _loaders(checkpoint):
                 _move(loader, checkpoint, trainer.world_size, trainer.accumulate_grad_batches)
             progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-            old = self.before[-1]["accumulation"] if self.before else trainer.accumulate_grad_batches
+            old = self.before[-1].accumulation if self.before else trainer.accumulate_grad_batches
             for counts in (progress["total"], progress["current"]):
                 ready = counts["ready"]
                 moved = ready // old * trainer.accumulate_grad_batches
@@ -86,15 +85,16 @@ class Sharding(pl.Callback):
 def shares(checkpoint: Mapping[str, Any]) -> list[Share]:
     """How a checkpoint's run was shared out; of an older one, as far as its loader says it."""
     if KEY in checkpoint:
-        return [dict(share) for share in checkpoint[KEY]]
+        return [built(share, Share) for share in checkpoint[KEY]]
     for loader in _loaders(checkpoint):
-        return [{"since": 0, "ranks": loader["world"], "accumulation": loader["accumulate"]}]
+        return [Share(since=0, ranks=loader["world"], accumulation=loader["accumulate"])]
     return []
 
 
-def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def alike(one: Share, other: Share) -> bool:
     """Whether dropout draws the same masks under both, as far as is known."""
-    return all(one[name] == other[name] for name in DEPENDS if name in one and name in other)
+    pairs = ((getattr(one, name), getattr(other, name)) for name in DEPENDS)
+    return all(a == b for a, b in pairs if a is not None and b is not None)
 
 
 def drops(model: nn.Module) -> bool:

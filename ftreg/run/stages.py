@@ -22,7 +22,8 @@ from ftreg._base.errors import UsageError
 from ftreg._base.launch import first, launch
 from ftreg._base.names import listed
 from ftreg.run.identity import ELSEWHERE
-from ftreg.run.records import Stage, load
+from ftreg.run.places import RESULT
+from ftreg.run.result import RunResult, StageResult
 from ftreg.run.resume import argument
 
 GROUPS = ("model", "data", "trainer", "seeds")
@@ -30,7 +31,6 @@ BESIDE = ("ckpt_path", "seed_everything", "weights_only")
 """What a run's own `config.yaml` also has, and a stage does not need."""
 INHERITED = (ELSEWHERE - {"default_root_dir", "enable_checkpointing"}) | {"precision"}
 """Trainer options that a stage takes from the target."""
-RESULT = "result.json"
 
 
 def options(config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -99,18 +99,21 @@ def obtain(folder: Path, train: Callable[[], None]) -> None:
         lock.release()
 
 
-def record(folder: Path, weights: str) -> dict[str, Any]:
-    """What a target's record says of the stage that it starts from; `checkpoint` is where its weights are.
+def stage_result(folder: Path, weights: str) -> StageResult:
+    """Return what a target's record says of the stage that it starts from.
 
     Args:
         folder: the stage's own, with a finished run.
         weights: `best` or `last`.
+
+    Raises:
+        UsageError: there is no record, or it cannot be read.
     """
-    result = load(folder / RESULT, Stage)
+    result = RunResult.read(folder / RESULT)
+    if result is None:
+        raise UsageError(f"{folder / RESULT}: is gone; run it again")
     chosen = folder / "checkpoints" / f"{weights}.ckpt"
-    checkpoint = chosen if chosen.is_file() else chosen.with_name("last.ckpt")
-    names = ("identity", "task", "source", "methods", "seeds", "reported", "cost", "start")
-    return {name: result[name] for name in names} | {"checkpoint": str(checkpoint)}
+    return result.as_stage(chosen if chosen.is_file() else chosen.with_name("last.ckpt"))
 
 
 def _read(stage: Mapping[str, Any] | str) -> dict[str, dict[str, Any]]:

@@ -5,10 +5,10 @@ Nothing here imports torch, but for a method with options, whose class says whic
 
 import inspect
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from ftreg.run.identity import same
+from ftreg.run.result import MethodRecord, Share
 
 SAMPLE_NOTE = "built-in sample: generated sentences for trying out and for tests, not GLUE. Scores are not comparable"
 DEMO_NOTE = (
@@ -25,17 +25,17 @@ def notes(source: str | None, backbone: str | None) -> Iterator[str]:
         yield DEMO_NOTE
 
 
-def methods_in_words(methods: Sequence[Mapping[str, Any]]) -> str:
+def methods_in_words(methods: Sequence[MethodRecord]) -> str:
     """Return `Mixout(p=0.7)`: each method with its first option and what else is not its default; `plain` for none."""
-    return " + ".join(f"{m['name']}({', '.join(_options(m))})" for m in methods) or "plain"
+    return " + ".join(f"{m.name}({', '.join(_options(m))})" for m in methods) or "plain"
 
 
-def _options(method: Mapping[str, Any]) -> Iterator[str]:
+def _options(method: MethodRecord) -> Iterator[str]:
     from ftreg.core.method_registry import subclasses
 
     known = {cls.__name__: cls for cls in subclasses()}
-    parameters = inspect.signature(known[method["name"]]).parameters if method["name"] in known else {}
-    for number, (name, value) in enumerate(method["options"].items()):
+    parameters = inspect.signature(known[method.name]).parameters if method.name in known else {}
+    for number, (name, value) in enumerate(method.options.items()):
         if number == 0 or name not in parameters or not same(parameters[name].default, value):
             nested = isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, dict) for v in value))
             yield f"{name}={'…' if nested else value}"
@@ -54,19 +54,19 @@ def error_in_words(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def share_in_words(share: Mapping[str, Any]) -> str:
+def share_in_words(share: Share) -> str:
     """Return `2 processes × 4 micro-batches of 2 rows on cuda`."""
-    ranks, accumulation = share["ranks"], share["accumulation"]
+    ranks, accumulation = share.ranks, share.accumulation
     parts = [
         f"{ranks} process{'es' * (ranks > 1)} × {accumulation} micro-batch{'es' * (accumulation > 1)}",
-        f"of {share['rows']} rows" if "rows" in share else "",
-        f"on {share['device']}" if "device" in share else "",
+        f"of {share.rows} rows" if share.rows is not None else "",
+        f"on {share.device}" if share.device is not None else "",
     ]
     return " ".join(part for part in parts if part)
 
 
-def differing_shares(records: Sequence[Mapping[str, Any]]) -> list[str]:
+def differing_shares(runs: Iterable[Sequence[Share]]) -> list[str]:
     """Say how runs were shared out, if that differs and any of them has dropout; older records do not tell."""
-    found = [record["sharding"] for record in records if record.get("sharding")]
+    found = [shares for shares in runs if shares]
     told = sorted({", then ".join(map(share_in_words, shares)) for shares in found})
-    return told if len(told) > 1 and any(share.get("dropout", True) for shares in found for share in shares) else []
+    return told if len(told) > 1 and any(share.dropout is not False for shares in found for share in shares) else []

@@ -22,6 +22,7 @@ from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.noise import Moment
 from ftreg.encoder.weights import Weights
 from ftreg.lightning.finetuner import FineTuner
+from ftreg.run.places import CONFIG, RESULT
 from ftreg.testing.cases import Case, companions
 from ftreg.testing.encoders import checkpoint
 from ftreg.testing.fits import EVALUATED, difference, fit, random_rows, state
@@ -132,8 +133,8 @@ def command_line(case: Case, folder: Path) -> None:
     for name, arguments in runs.items():
         code = main(["fit", *arguments, f"--trainer.default_root_dir={folder / name}"])
         require(code == 0, f"{method.name}: `ftreg fit {' '.join(arguments)}` ends with exit code {code}")
-    results = {name: json.loads((folder / name / "result.json").read_text(encoding="utf-8")) for name in runs}
-    config = yaml.safe_load((folder / "first" / "config.yaml").read_text(encoding="utf-8"))
+    results = {name: json.loads((folder / name / RESULT).read_text(encoding="utf-8")) for name in runs}
+    config = yaml.safe_load((folder / "first" / CONFIG).read_text(encoding="utf-8"))
     kept = config["trainer"]["callbacks"][0]["init_args"]
     require(kept == options, f"{method.name}: config.yaml has {kept} for {options}")
     recorded = results["first"]["methods"]

@@ -14,12 +14,14 @@ from ftreg.__main__ import main
 from ftreg.encoder.backbone import backbone_path
 from ftreg.report.model import Run
 from ftreg.run.cost import Cost
+from ftreg.run.result import Share
 from ftreg.run.sharding import KEY, Sharding, drops
 from ftreg.run.wording import differing_shares
 from tests.cli.runs import SHORT, fit, metrics, result, weights
 from tests.cli.test_folder import changed, snapshot
+from tests.report.example import RECORD
 
-ONE = {"since": 0, "ranks": 1, "accumulation": 1, "rows": 16, "device": "cpu", "dropout": True}
+ONE: dict[str, Any] = {"since": 0, "ranks": 1, "accumulation": 1, "rows": 16, "device": "cpu", "dropout": True}
 OTHERS = [{"ranks": 2, "rows": 8}, {"accumulation": 2, "rows": 8}, {"device": "cuda"}, {"rows": 8}]
 TWICE = "--trainer.accumulate_grad_batches=2"
 
@@ -100,23 +102,24 @@ def test_what_drops() -> None:
 
 @pytest.mark.parametrize("other", OTHERS, ids=str)
 def test_the_report_warns_of_it(other: dict[str, Any]) -> None:
-    records: list[dict[str, Any]] = [{"sharding": [ONE]}, {"sharding": [ONE | other]}, {}]
-    found = differing_shares(records)
+    one, moved = Share(**ONE), Share(**ONE | other)
+    found = differing_shares([[one], [moved], []])
     assert len(found) == 2
     assert all("process" in text for text in found)
-    assert differing_shares([{"sharding": [ONE]}, {"sharding": [ONE, {**ONE, **other, "since": 3}]}])
-    assert not differing_shares([records[0], records[0], {}])
-    assert not differing_shares([{"sharding": [{**share["sharding"][0], "dropout": False}]} for share in records[:2]])
+    assert differing_shares([[one], [one, replace(moved, since=3)]])
+    assert not differing_shares([[one], [one], []])
+    assert not differing_shares([[replace(share, dropout=False)] for share in (one, moved)])
 
 
 def test_in_the_warnings_of_a_comparison() -> None:
     from ftreg.report.analysis import analyse
     from ftreg.report.loaded_runs import Found
 
-    run = Run("rte", "plain", "0", metric="accuracy", checkpoint="best", score=0.5, record={"sharding": [ONE]})
-    run = replace(run, record={**run.record, "reported": {"split": "dev"}, "protocol": "dev"})
+    record = replace(RECORD, sharding=(Share(**ONE),))
+    run = Run("rte", "plain", "0", metric="accuracy", checkpoint="best", score=0.5, record=record)
     runs = [replace(run, seed=str(seed), score=0.5 + seed / 100) for seed in range(3)]
-    runs += [replace(r, method="m", record={**r.record, "sharding": [{**ONE, "ranks": 4, "rows": 4}]}) for r in runs]
+    elsewhere = replace(record, sharding=(Share(**ONE | {"ranks": 4, "rows": 4}),))
+    runs += [replace(run, method="m", record=elsewhere) for run in runs]
     found = Found()
     found.runs += runs
     report = analyse(found)

@@ -2,18 +2,26 @@
 
 import math
 
+from ftreg._base.seeds import Seeds
 from ftreg.report.expected import expected_maximum_unbiased
 from ftreg.report.model import Arm, Comparison, Report, Run
 from ftreg.report.statistics import Interval, summary
+from ftreg.run.result import MethodRecord, ReportedScore, RunCost, RunResult
 
-RECORD = {
-    "task": "rte",
-    "source": "glue",
-    "backbone": "bert-tiny",
-    "protocol": "holdout",
-    "methods": [{"name": "Mixout", "options": {"p": 0.7}}],
-    "versions": {"ftreg": "0.1.0"},
-}
+RECORD = RunResult(
+    task="rte",
+    source="glue",
+    backbone="bert-tiny",
+    protocol="holdout",
+    methods=(MethodRecord("Mixout", {"p": 0.7}),),
+    seeds=Seeds(),
+    scores={"dev": {"best": {"accuracy": 0.6}}},
+    reported=ReportedScore("dev", "best", "accuracy", 0.6),
+    majority={"dev": {"accuracy": 0.53}},
+    failed=False,
+    cost=RunCost(steps=100, seconds=10.0),
+    versions={"ftreg": "0.1.0"},
+)
 
 
 def example(method: str = "Mixout", curves: bool = True, costs: bool = True, compared: bool = True) -> Report:
@@ -61,7 +69,7 @@ def _run(task: str, name: str, seed: int, score: float, level: int, curves: bool
         cost={"seconds": 10.0 * (2 if level in (1, 3) else 1), "steps": 100.0} if costs else {},
         curve=tuple((step, score * step / 30) for step in (10, 20, 30)) if curves else (),
         place=f"runs/{task}/{name}/{seed}",
-        record=RECORD if name not in ("plain", "other") and "@" not in name else {},
+        record=RECORD if name not in ("plain", "other") and "@" not in name else None,
     )
 
 

@@ -12,12 +12,13 @@ from ftreg._base.errors import UsageError
 from ftreg._base.seeds import Seeds
 from ftreg.bench.cells import Cell
 from ftreg.bench.decisions import tuned
-from ftreg.bench.state import score
+from ftreg.bench.state import score_in_words
 from ftreg.report.analysis import analyse
 from ftreg.report.loaded_runs import Choice
 from ftreg.report.predicted import METRICS
 from ftreg.report.reading import read
 from ftreg.run.record import failed
+from ftreg.run.result import Outcome, ReportedScore, RunCost
 from tests.report.records import record
 
 ERRORS = {"plain": [0.9, 0.8, 0.85, 0.95, 0.7, 0.9], "better": [0.5, 0.4, 0.45, 0.55, 0.3, 0.5]}
@@ -92,8 +93,9 @@ def test_a_failed_run_is_no_better_than_the_majority() -> None:
 
 @pytest.mark.parametrize(("less", "text"), [(["mse"], "dev mse 0.4321"), ([], "dev mse 43.2")])
 def test_a_bench_shows_an_error_on_its_own_scale(less: list[str], text: str) -> None:
-    reported = {"split": "dev", "metric": "mse", "value": 0.43214}
-    assert score({"reported": reported, "failed": False, "less_is_better": less}) == text
+    reported = ReportedScore("dev", "best", "mse", 0.43214)
+    outcome = Outcome(scores={}, reported=reported, failed=False, cost=RunCost(1, 1.0), less_is_better=tuple(less))
+    assert score_in_words(outcome) == text
 
 
 def test_metrics_over_items() -> None:

@@ -13,6 +13,7 @@ from ftreg.report import page
 from ftreg.report.figures import draw
 from ftreg.report.html import Html, element
 from ftreg.report.model import Report
+from ftreg.run.result import MethodRecord
 from ftreg.run.wording import points
 from tests.report.example import RECORD, example
 
@@ -113,7 +114,7 @@ def test_settings_come_from_the_records() -> None:
     assert "Mixout(p=0.7)" in found
     assert "bert-tiny" in found
     bare = example()
-    bare = replace(bare, runs=tuple(replace(run, record={}) for run in bare.runs))
+    bare = replace(bare, runs=tuple(replace(run, record=None) for run in bare.runs))
     assert "The runs come without records of their settings." in read(bare).shown
 
 
@@ -125,7 +126,7 @@ def test_cites_the_statistics_and_the_methods() -> None:
 
 def test_an_unreadable_record_costs_the_reference_and_not_the_page() -> None:
     report = example()
-    odd = {**RECORD, "methods": [{"name": "Mixout", "options": {"nonsense": 1}}]}
+    odd = replace(RECORD, methods=(MethodRecord("Mixout", {"nonsense": 1}),))
     report = replace(report, runs=tuple(replace(run, record=odd) for run in report.runs))
     found = read(report).shown
     assert "lee2020mixout" not in found
@@ -135,7 +136,9 @@ def test_an_unreadable_record_costs_the_reference_and_not_the_page() -> None:
 def test_hostile_names_are_inert() -> None:
     report = example(method=HOSTILE)
     arms = tuple(replace(arm, metric=HOSTILE) for arm in report.arms)
-    runs = tuple(replace(run, place=HOSTILE, seed=HOSTILE, record={**RECORD, "source": HOSTILE}) for run in report.runs)
+    runs = tuple(
+        replace(run, place=HOSTILE, seed=HOSTILE, record=replace(RECORD, source=HOSTILE)) for run in report.runs
+    )
     found = read(replace(report, runs=runs, arms=arms, sources=(HOSTILE,), title=HOSTILE))
     plain = read(example())
     assert "b" in {tag for tag, _ in plain.tags}  # the page has bold text of its own: count it

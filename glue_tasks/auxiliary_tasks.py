@@ -10,10 +10,10 @@ from glue_tasks.documents import TEXT
 from glue_tasks.errors import DataError
 from glue_tasks.inspection import inspect
 from glue_tasks.registry import task_of
+from glue_tasks.selection_split import strata_of
 from glue_tasks.sources import Source, load
-from glue_tasks.stratification import stratified_subset, stratify
+from glue_tasks.stratification import stratified_subset
 from glue_tasks.tasks import Task
-from glue_tasks.tokens import labels_of
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Other:
         self.subset, self.split_seed = beside.train_subset, split_seed
         if self.task == TEXT:
             raise DataError(f"data.also: task {TEXT.name!r} has no labels that a head could learn; leave it out")
+        _check_kind(self.task)
         split = beside.train_split or self.task.train
         if split not in self.task.trainable:
             valid = ", ".join(self.task.trainable) or "none"
@@ -74,8 +75,7 @@ class Other:
         inspect(self.task, self.split, whole)
         if self.subset is None:
             return whole
-        strata = stratify(labels_of(whole), self.task.regression)
-        return whole.select(stratified_subset(strata, self.subset, self.split_seed))
+        return whole.select(stratified_subset(strata_of(self.task, whole), self.subset, self.split_seed))
 
 
 def others(
@@ -86,6 +86,8 @@ def others(
     Arguments as of `Other`.
     """
     found: dict[str, Other] = {}
+    if also:
+        _check_kind(main)
     for beside in also or ():
         other = Other(beside, source, path, split_seed)
         name = f"train/{other.task.name}"
@@ -96,3 +98,11 @@ def others(
             )
         found[name] = other
     return found
+
+
+def _check_kind(task: Task) -> None:
+    if task.kind in ("multi_label", "tokens"):
+        raise DataError(
+            f"data.also: task {task.name!r} is of kind {task.kind}, and tasks that train together have one label a "
+            "row; train it alone"
+        )

@@ -19,7 +19,7 @@ from glue_tasks.seeds import whole
 from glue_tasks.sources import Source
 from glue_tasks.splits import Protocol, Splits
 from glue_tasks.tasks import Task
-from glue_tasks.tokens import labels_of, load_tokenizer, tokenise
+from glue_tasks.tokens import load_tokenizer, tokenise
 
 
 class GlueDataModule(Splits, pl.LightningDataModule):
@@ -96,7 +96,7 @@ class GlueDataModule(Splits, pl.LightningDataModule):
         """A split's tokens, made once."""
         if split not in self._rows:
             task = self.beside[split].task if split in self.beside else self.task
-            self._rows[split] = tokenise(split, self.table(split), task.columns, self.vocabulary, self.max_length)
+            self._rows[split] = tokenise(split, self.table(split), task, self.vocabulary, self.max_length)
             self.truncated[split] = self._rows[split].truncated
         return self._rows[split]
 
@@ -186,5 +186,5 @@ class GlueDataModule(Splits, pl.LightningDataModule):
         return combined(self.task, scores)
 
     def majority(self, split: str) -> dict[str, float]:
-        """The scores on a split of predicting train's commonest class, or its mean, for every row."""
-        return majority(self.task, labels_of(self.table("train")), labels_of(self.table(split)))
+        """The scores on a split of a constant that is made of train: see `glue_tasks.metrics.majority`."""
+        return majority(self.task, self.table("train"), self.table(split))

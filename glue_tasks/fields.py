@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from glue_tasks.kinds import KINDS, kind_of, metric_problems
+from glue_tasks.kinds import KINDS, kind_of, kind_problems, metric_problems, plain
 from glue_tasks.shown import listed, nearest, quoted, shown
 
 Fields = Mapping[Any, Any]
@@ -23,7 +23,7 @@ def problems(task: Fields) -> Iterator[Problem]:
     """All that is wrong with the fields of a task, worst first: names, then types, then what contradicts itself."""
     found = [*_unknown(task, TASK, "", "a task"), *_missing(task, ("name", "columns"), ""), *_wrong(task, TASK, "")]
     for group, (kinds, required) in NESTED.items():
-        inner = _plain(task.get(group))
+        inner = plain(task.get(group))
         if isinstance(inner, Mapping):
             place = f"{group}."
             inside = (
@@ -152,6 +152,12 @@ def _counts(value: Any) -> str:
     return f"found {shown(value)}; expected a list of whole numbers"
 
 
+def _place(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return ""
+    return f"found {shown(value)}; expected the number of a column, from 1"
+
+
 def _renamed(value: Any) -> str:
     if isinstance(value, Mapping) and all(isinstance(name, str) for pair in value.items() for name in pair):
         return ""
@@ -183,6 +189,8 @@ TASK: Mapping[str, Callable[[Any], str]] = {
     "tsv": _or_null(_group("tsv", "{folder: [RTE]}")),
     "hub": _or_null(_group("hub", "{path: user/data}")),
     "server": _or_null(_group("server", "{files: [RTE.tsv], rows: [3000]}")),
+    "separator": _word,
+    "conll": _or_null(_group("conll", "{label: 4}")),
 }
 NESTED: Mapping[str, tuple[Mapping[str, Callable[[Any], str]], tuple[str, ...]]] = {
     "tsv": (
@@ -199,6 +207,7 @@ NESTED: Mapping[str, tuple[Mapping[str, Callable[[Any], str]], tuple[str, ...]]]
     ),
     "hub": ({"path": _word, "config": _or_null(_word), "splits": _renamed, "revision": _or_null(_word)}, ("path",)),
     "server": ({"files": _names, "rows": _counts, "values": _names}, ("files", "rows")),
+    "conll": ({"token": _place, "label": _or_null(_place), "header": _names}, ()),
 }
 
 
@@ -231,7 +240,7 @@ def _contradictions(task: Fields) -> Iterator[Problem]:
     if repeated := sorted(name for name, count in Counter(labels).items() if count > 1):
         yield "labels", f"labels repeat a name: {listed(repeated)}; name each class once"
     kind = kind_of(task.get("kind"), labels)
-    yield from _of_kind(task, kind, len(columns), labels)
+    yield from kind_problems(task, kind, columns, labels)
     yield from (("metrics", problem) for problem in metric_problems(metrics, kind, labels))
     if repeated := sorted(name for name, count in Counter(splits).items() if count > 1):
         yield (
@@ -261,20 +270,8 @@ def _contradictions(task: Fields) -> Iterator[Problem]:
     yield from _of_places(task, len(columns), len(labels), len(test))
 
 
-def _of_kind(task: Fields, kind: str, columns: int, labels: tuple[str, ...]) -> Iterator[Problem]:
-    if kind == "regression" and labels:
-        yield "kind", f"kind is regression, but there are labels ({listed(labels)}); leave one of them out"
-    elif kind != "regression" and not labels:
-        yield "kind", f"kind is {kind}, and there are no labels; name them, in the order of their ids"
-    if kind == "tokens" and columns != 1:
-        yield "columns", f"kind is tokens, so columns must name one, that of the tokens, not {columns}"
-    for place in ("tsv", "server"):
-        if kind in ("tokens", "multi_label") and task.get(place) is not None:
-            yield place, f"{place} is of the GLUE tasks, none of which is of kind {kind}; leave it out"
-
-
 def _of_places(task: Fields, columns: int, labels: int, tests: int) -> Iterator[Problem]:
-    tsv, server = (_plain(task.get(name)) for name in ("tsv", "server"))
+    tsv, server = (plain(task.get(name)) for name in ("tsv", "server"))
     for place, group, name, wanted, what in (
         ("tsv", tsv, "columns", columns, "as many columns as columns has"),
         ("tsv", tsv, "values", labels, "one entry per label"),
@@ -284,7 +281,3 @@ def _of_places(task: Fields, columns: int, labels: int, tests: int) -> Iterator[
             yield place, f"{place}.{name} must have {what}, {wanted}; found {shown(group[name])}"
     if server is not None and not len(server["files"]) == len(server["rows"]) == tests:
         yield "server", f"server.files and server.rows must have one entry per test split, {tests}"
-
-
-def _plain(group: Any) -> Fields | None:
-    return group if group is None or isinstance(group, Mapping) else getattr(group, "__dict__", None)

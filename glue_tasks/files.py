@@ -48,6 +48,16 @@ def ordinary(file: Path, most: int | None = None) -> Path:
     return file
 
 
+def inside(folder: Path) -> str:
+    """What a folder holds, in words, for a complaint about what it does not hold."""
+    if not folder.exists():
+        return "there is no such folder"
+    if not folder.is_dir():
+        return "it is a file"
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    return f"found {', '.join(names[:8])}{', ...' * (len(names) > 8)}" if names else "it is empty"
+
+
 def _size(size: int) -> str:
     unit, scale = next(((unit, scale) for unit, scale in UNITS.items() if size >= scale), ("bytes", 1))
     return f"{size / scale:,.0f} {unit}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from glue_tasks.shown import nearest, shown
+from glue_tasks.shown import listed, nearest, shown
 from glue_tasks.tags import are_tags, no_tag
 
 Kind = Literal["single_label", "multi_label", "regression", "tokens"]
@@ -80,3 +80,61 @@ def metric_problems(metrics: Sequence[str | Mapping[str, Any]], kind: Kind, labe
             yield f"f1 needs two classes, not {len(labels)}; macro_f1 and micro_f1 take any number"
         if names.count(name) > 1:
             yield f"metrics repeat {shown(name)}; name each once"
+
+
+def kind_problems(
+    task: Mapping[Any, Any], kind: Kind, columns: Sequence[str], labels: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """What does not go with the kind of a task: a field, and a sentence."""
+    if kind == "regression" and labels:
+        yield "kind", f"kind is regression, but there are labels ({listed(labels)}); leave one of them out"
+    elif kind != "regression" and not labels:
+        yield "kind", f"kind is {kind}, and there are no labels; name them, in the order of their ids"
+    if kind == "tokens" and len(columns) != 1:
+        yield "columns", f"kind is tokens, so columns must name one, that of the tokens, not {len(columns)}"
+    for place in ("tsv", "server"):
+        if kind in ("tokens", "multi_label") and task.get(place) is not None:
+            yield place, f"{place} is of the GLUE tasks, none of which is of kind {kind}; leave it out"
+    separator, conll = task.get("separator", ","), plain(task.get("conll"))
+    if kind != "multi_label" and separator != ",":
+        yield (
+            "separator",
+            "separator stands between the labels of a row, which kind multi_label alone has; leave it out",
+        )
+    elif kind == "multi_label":
+        yield from (("separator", problem) for problem in _of_separator(separator, labels))
+    if conll is None:
+        return
+    if kind != "tokens":
+        yield "conll", f"conll is of files with a token a line, for kind tokens, not {kind}; leave it out"
+    else:
+        yield from (("conll", problem) for problem in _of_conll(conll, [*columns, task.get("label", "label")]))
+
+
+def _of_separator(separator: str, labels: Sequence[str]) -> Iterator[str]:
+    if not separator.strip() and separator != "\t":
+        yield f"separator: found {shown(separator)}; give what stands between the names in a cell, such as a comma"
+    for label in labels:
+        if separator in label:
+            yield (
+                f"labels: {shown(label)} holds the separator {shown(separator)}; declare another, such as "
+                f"separator: {'|' if separator != '|' else ';'}"
+            )
+        elif label != label.strip() or label.startswith("["):
+            yield f"labels: {shown(label)} begins or ends with a space, or begins with [; call it something else"
+
+
+def _of_conll(conll: Mapping[Any, Any], names: Sequence[str]) -> Iterator[str]:
+    token, label, header = conll.get("token", 1), conll.get("label"), tuple(conll.get("header", ()))
+    if header and (token != 1 or label is not None):
+        yield "conll.header names the columns, so conll.token and conll.label need no number; leave them out"
+    elif token == label:
+        yield f"conll.token and conll.label are both {token}; the token and its label are in two columns"
+    for name in names if header else ():
+        if header.count(name) != 1:
+            yield f"conll.header {shown(list(header))} must name {shown(name)} once, one of the task's columns"
+
+
+def plain(group: Any) -> Mapping[Any, Any] | None:
+    """The fields of a nested part of a declaration, be it a mapping or made of one; None where there is none."""
+    return group if group is None or isinstance(group, Mapping) else getattr(group, "__dict__", None)

@@ -1,14 +1,15 @@
 """Whether a selection split is like the rows that it was carved out of, by what can be told without a model."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
 from glue_tasks.stratification import Indices
+from glue_tasks.tables import labels_of, occurrence, texts
 from glue_tasks.tasks import Task
-from glue_tasks.tokens import labels_of
 
 SHARE = 0.1
 """Difference of two shares that counts."""
@@ -21,28 +22,36 @@ CHANCE = 3.0
 def unlike(task: Task, table: Dataset, chosen: Indices, wanted: int) -> str:
     """What sets the `chosen` rows apart from all, in words; nothing if nothing does.
 
-    Looked at are their number, which is half of what is `wanted` at least; the share of every class, or the mean
-    target; and of every text column the shares of empty texts and of the commonest one, and the length of all.
+    Looked at are their number, which is half of what is `wanted` at least; the share of every class, of rows with
+    every label or type of entity, or the mean target; and of every text column the shares of empty texts and of the
+    commonest one, and the length of all.
     """
-    labels, rows = labels_of(table), len(chosen)
+    rows = len(chosen)
     found = [f"{rows} of the {wanted} rows that were wanted"] if rows < wanted / 2 else []
     if task.regression:
+        labels = labels_of(table)
         spread = float(labels.std()) or 1.0
         here, there = float(labels[chosen].mean()), float(labels.mean())
         if abs(here - there) > max(SHARE, CHANCE / rows**0.5) * spread:
             found.append(f"a mean target of {here:.3g} (of all: {there:.3g})")
     else:
-        for number, name in enumerate(task.labels):
-            found += _share(f"are {name!r}", labels == number, chosen)
+        verb = "are" if task.kind == "single_label" else "have"
+        for name, marked in _columns(task, table):
+            found += _share(f"{verb} {name!r}", marked, chosen)
     for name in task.columns:
-        texts = [text.strip() for text in table[name][:]]
-        words = np.array([len(text.split()) for text in texts])
+        stripped = [text.strip() for text in texts(table, name)]
+        words = np.array([len(text.split()) for text in stripped])
         found += _share(f"have an empty {name!r}", words == 0, chosen)
-        common = Counter(filter(None, texts)).most_common(1)
+        common = Counter(filter(None, stripped)).most_common(1)
         if common:
-            found += _share(f"have the commonest {name!r}", np.array([t == common[0][0] for t in texts]), chosen)
+            found += _share(f"have the commonest {name!r}", np.array([t == common[0][0] for t in stripped]), chosen)
         found += _length(name, words, chosen)
     return ", ".join(found[:3])
+
+
+def _columns(task: Task, table: Dataset) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    names, held = occurrence(task, table)
+    yield from zip(names, held.T, strict=True)
 
 
 def _share(what: str, marked: NDArray[np.bool_], chosen: Indices) -> list[str]:

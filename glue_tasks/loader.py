@@ -17,6 +17,7 @@ from torch import Tensor
 
 from glue_tasks.errors import DataError
 from glue_tasks.seeds import whole
+from glue_tasks.words import Words
 
 Ints = NDArray[np.integer[Any]]
 State = dict[str, int | str]
@@ -32,7 +33,12 @@ class Batch(TypedDict):
     token_type_ids: NotRequired[Tensor]
     """long [B, T], where the tokenizer knows token types"""
     labels: Tensor
-    """[B], long class ids or float32 targets; -1 where unlabelled"""
+    """[B], long class ids or float32 targets, -1 where unlabelled; [B, labels], float32 of 0 and 1 for sets of labels;
+    or [B, T], long class ids on the first token of every word, -100 on the others"""
+    word_labels: NotRequired[Tensor]
+    """Of a task of tokens: long [B, W], of all words, those too that no token is left of; padded with -100"""
+    word_positions: NotRequired[Tensor]
+    """Of a task of tokens: long [B, W], where a word's first token is; -1 for those without one, and for padding"""
     row_ids: Tensor
     """long [B], index of the row in the split's table"""
     valid: Tensor
@@ -63,11 +69,14 @@ class Rows:
     lengths: Ints
     """int64 [rows]"""
     labels: Tensor
-    """[rows], long class ids or float32 targets"""
+    """[rows], long class ids or float32 targets; float32 [rows, labels] for sets of labels; [rows, 0] where words have
+    them"""
     row_ids: Tensor
     """long [rows]"""
     truncated: int
     """How many rows were cut to the maximal length."""
+    words: Words | None = None
+    """Of a task of tokens: the words, which have the labels"""
 
     @classmethod
     def from_lists(
@@ -79,6 +88,7 @@ class Rows:
         row_ids: Tensor,
         pad_id: int,
         truncated: int = 0,
+        words: Words | None = None,
     ) -> Self:
         lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
         size = 1 + int(lengths.sum())
@@ -92,6 +102,7 @@ class Rows:
             labels=labels,
             row_ids=row_ids,
             truncated=truncated,
+            words=words,
         )
 
     def __len__(self) -> int:
@@ -113,6 +124,8 @@ class Rows:
             lengths=lengths.tolist(),
             split=self.split,
         )
+        if self.words is not None:
+            batch.update(self.words.collate(at, mask.shape[1]))  # type: ignore[typeddict-item]
         if self.types is not None:
             batch["token_type_ids"] = torch.from_numpy(self.types[index].astype(np.int64))
         return batch

@@ -1,18 +1,29 @@
 """The metrics of a task, exact under any sharding of the rows, defined where predictions are degenerate."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import BinaryF1Score, MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
+from torchmetrics.classification import (
+    BinaryF1Score,
+    MulticlassAccuracy,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+    MultilabelExactMatch,
+    MultilabelF1Score,
+)
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError
 from torchmetrics.utilities import dim_zero_cat
 
-from glue_tasks.kinds import METRICS
+from glue_tasks.entity_scores import EntityScore, TokenAccuracy, Which
+from glue_tasks.kinds import METRICS, Kind
 from glue_tasks.own_metric import own_metric
+from glue_tasks.tables import label_sets, labels_of
 from glue_tasks.tasks import Task
 
 
@@ -23,21 +34,16 @@ def metrics(task: Task, sync_on_compute: bool = True) -> MetricCollection:
     all decisions together; matthews; pearson, spearman; mse, mae, which are better the lower they are. `compute()`
     gathers over the ranks, each with any number of rows, unless `sync_on_compute` is off.
 
+    Of sets of labels both are long [N, labels] of 0 and 1: micro_f1, of all decisions; macro_f1, the mean of every
+    label's, 0 for one that is neither predicted nor there; subset_accuracy, the share of rows with all labels right.
+
+    Of tokens both are class ids [words], row after row, and `update` takes `words` [N] too, how many each row has; see
+    `glue_tasks.entity_scores`.
+
     Raises `DataError` where a metric by class path does not suit the task.
     """
-    classes = task.num_labels
     sync: dict[str, Any] = {"sync_on_compute": sync_on_compute}
-    make: dict[str, Callable[[], Metric]] = {
-        "accuracy": lambda: MulticlassAccuracy(classes, average="micro", **sync),
-        "f1": lambda: BinaryF1Score(**sync),
-        "macro_f1": lambda: MulticlassF1Score(classes, average="macro", **sync),
-        "micro_f1": lambda: MulticlassF1Score(classes, average="micro", **sync),
-        "matthews": lambda: Matthews(classes, **sync),
-        "pearson": lambda: Correlation(ranks=False, **sync),
-        "spearman": lambda: Correlation(ranks=True, **sync),
-        "mse": lambda: MeanSquaredError(**sync),
-        "mae": lambda: MeanAbsoluteError(**sync),
-    }
+    make = _MAKERS[task.kind or "single_label"](task, sync)
     made: dict[str, Metric | MetricCollection] = {
         name: make[metric]()
         if isinstance(metric, str) and metric in make
@@ -46,6 +52,53 @@ def metrics(task: Task, sync_on_compute: bool = True) -> MetricCollection:
     }
     # compute groups form at the first update, which a rank without rows never sees: keep all ranks alike
     return MetricCollection(made, compute_groups=False)
+
+
+Makers = dict[str, Callable[[], Metric]]
+
+
+def _of_classes(task: Task, sync: dict[str, Any]) -> Makers:
+    classes = task.num_labels
+    return {
+        "accuracy": lambda: MulticlassAccuracy(classes, average="micro", **sync),
+        "f1": lambda: BinaryF1Score(**sync),
+        "macro_f1": lambda: MulticlassF1Score(classes, average="macro", **sync),
+        "micro_f1": lambda: MulticlassF1Score(classes, average="micro", **sync),
+        "matthews": lambda: Matthews(classes, **sync),
+    }
+
+
+def _of_targets(task: Task, sync: dict[str, Any]) -> Makers:
+    return {
+        "pearson": lambda: Correlation(ranks=False, **sync),
+        "spearman": lambda: Correlation(ranks=True, **sync),
+        "mse": lambda: MeanSquaredError(**sync),
+        "mae": lambda: MeanAbsoluteError(**sync),
+    }
+
+
+def _of_sets(task: Task, sync: dict[str, Any]) -> Makers:
+    labels = task.num_labels
+    return {
+        "micro_f1": lambda: MultilabelF1Score(labels, average="micro", **sync),
+        "macro_f1": lambda: MultilabelF1Score(labels, average="macro", **sync),
+        "subset_accuracy": lambda: MultilabelExactMatch(labels, **sync),
+    }
+
+
+def _of_tokens(task: Task, sync: dict[str, Any]) -> Makers:
+    which: tuple[Which, ...] = ("f1", "precision", "recall")
+    return {f"entity_{one}": partial(EntityScore, task.labels, one, **sync) for one in which} | {
+        "accuracy": lambda: TokenAccuracy(task.labels, **sync)
+    }
+
+
+_MAKERS: Mapping[Kind, Callable[[Task, dict[str, Any]], Makers]] = {
+    "single_label": _of_classes,
+    "multi_label": _of_sets,
+    "regression": _of_targets,
+    "tokens": _of_tokens,
+}
 
 
 def errors(task: Task) -> tuple[str, ...]:
@@ -135,9 +188,25 @@ def average_ranks(values: Tensor) -> Tensor:
     return ranks.to(values.dtype)[position]
 
 
-def majority(task: Task, train: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The scores of predicting the commonest class of `train`, or its mean, for every one of `labels`."""
-    constant = float(train.mean()) if task.regression else int(np.bincount(train).argmax())
-    of, scores = torch.from_numpy(labels), metrics(task, sync_on_compute=False)
-    scores.update(torch.full_like(of, constant), of)
+def majority(task: Task, train: Dataset, table: Dataset) -> dict[str, float]:
+    """The scores on a table of one prediction for all of it: the commonest class of `train`, or its mean target.
+
+    Of tokens, the commonest class of a token, most often O. Of sets of labels, those that more than half of the rows
+    have.
+    """
+    scores = metrics(task, sync_on_compute=False)
+    if task.kind == "tokens":
+        of = torch.tensor([label for row in table["label"][:] for label in row])
+        words = torch.tensor([len(row) for row in table["label"][:]])
+        commonest = np.bincount([label for row in train["label"][:] for label in row]).argmax()
+        scores.update(torch.full_like(of, int(commonest)), of, words)
+    elif task.kind == "multi_label":
+        sets = torch.from_numpy(label_sets(table, task.num_labels)).long()
+        held = torch.from_numpy(label_sets(train, task.num_labels)).mean(0) > 0.5
+        scores.update(held.long().expand_as(sets), sets)
+    else:
+        known = labels_of(train)
+        constant = float(known.mean()) if task.regression else int(np.bincount(known).argmax())
+        of = torch.from_numpy(labels_of(table))
+        scores.update(torch.full_like(of, constant), of)
     return {name: float(score) for name, score in scores.compute().items()}

@@ -10,6 +10,7 @@ from datasets import Dataset
 
 from glue_tasks.data import GlueDataModule
 from glue_tasks.errors import DataError
+from glue_tasks.tables import texts
 
 WORDS = 4
 """Words that a text must have for its occurrence alone to count: shorter ones occur anywhere."""
@@ -81,16 +82,16 @@ def overlap(
     }
     for split, rows in found.items():
         if rows:
-            example = ours[split][rows[0]]
-            texts = tuple(example[name] for name in columns)
-            return Overlap({name: len(which) for name, which in found.items()}, split, example["idx"], texts)
+            example = ours[split].select(rows[:1])
+            shared = tuple(texts(example, name)[0] for name in columns)
+            return Overlap({name: len(which) for name, which in found.items()}, split, example["idx"][0], shared)
     return None
 
 
 def _keys(table: Dataset, columns: tuple[str, ...], single: bool, words: int = 1) -> Iterator[list[bytes]]:
     """What each row is recognised by: a hash of its texts, or, if `single`, one of each text of enough words."""
-    for texts in zip(*(table[name][:] for name in columns), strict=True):
-        parts = [_words(text) for text in texts]
+    for row in zip(*(texts(table, name) for name in columns), strict=True):
+        parts = [_words(text) for text in row]
         if single:
             yield [_hash("".join(part)) for part in parts if len(part) >= words]
         else:

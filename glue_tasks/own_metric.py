@@ -11,12 +11,19 @@ import torch
 from torchmetrics import Metric
 
 from glue_tasks.errors import DataError
-from glue_tasks.kinds import metric_name
+from glue_tasks.kinds import Kind, metric_name
 from glue_tasks.shown import nearest, shown
 from glue_tasks.tasks import Task
 
 FAMILIES = ("torchmetrics.classification", "torchmetrics.regression")
 """Where torchmetrics keeps what takes class ids or numbers; others load models, or files."""
+
+
+_TAKEN: Mapping[Kind, str] = {
+    "single_label": "class ids, not of probabilities",
+    "multi_label": "sets of labels, 0 and 1 for each, not of probabilities",
+    "regression": "targets",
+}
 
 
 def import_classes(task: Task) -> None:
@@ -36,7 +43,7 @@ def import_classes(task: Task) -> None:
 
 
 def own_metric(task: Task, metric: str | Mapping[str, Any], sync_on_compute: bool) -> Metric:
-    """The metric at a class path with its options, and the number of classes where it wants one.
+    """The metric at a class path with its options, and the number of classes (or of labels) where it wants one.
 
     The module must have been imported: what a checkpoint or a record says imports nothing.
 
@@ -47,8 +54,13 @@ def own_metric(task: Task, metric: str | Mapping[str, Any], sync_on_compute: boo
     where = f"task {task.name!r}: metric {path}"
     found = _class(path, where)
     parameters = inspect.signature(found).parameters
-    if "num_classes" in parameters and "num_classes" not in options:
-        options["num_classes"] = task.num_labels
+    size = "num_labels" if task.kind == "multi_label" else "num_classes"
+    if task.kind == "multi_label" and "num_classes" in parameters and "num_labels" not in parameters:
+        raise DataError(
+            f"{where} takes class ids, and a row has a set of labels; choose one of torchmetrics' Multilabel..."
+        )
+    if size in parameters and size not in options:
+        options[size] = task.num_labels
     for name, parameter in parameters.items():
         if (
             parameter.default is parameter.empty
@@ -63,7 +75,7 @@ def own_metric(task: Task, metric: str | Mapping[str, Any], sync_on_compute: boo
     try:
         _try(made, task)
     except Exception as error:
-        wanted = "targets" if task.regression else "class ids, not of probabilities"
+        wanted = _TAKEN[task.kind or "single_label"]
         raise DataError(
             f"{where} makes no number of {wanted} ({_reason(error)}); choose another, or other init_args"
         ) from error
@@ -97,6 +109,8 @@ def _class(path: str, where: str) -> type[Metric]:
 
 def _try(metric: Metric, task: Task) -> None:
     values = torch.arange(8) % task.num_labels if task.labels else torch.arange(8.0)
+    if task.kind == "multi_label":
+        values = (torch.arange(8)[:, None] + torch.arange(task.num_labels)) % 2
     metric.update(values, values)
     value = metric.compute()
     if not (isinstance(value, torch.Tensor) and value.numel() == 1 and not math.isinf(float(value))):

@@ -37,6 +37,7 @@ def read(
     header: tuple[str, ...] = (),
     drop_short_rows: bool = False,
     may_be_quoted: bool = False,
+    flags: tuple[str, ...] = (),
 ) -> Table:
     """Read the text columns and the label column; labels come as strings ("" for JSON's null).
 
@@ -44,31 +45,50 @@ def read(
     `glue_tasks.cells`). CSV: quoted as in RFC 4180. JSONL: one object a line. A leading byte order mark, blank lines,
     empty rows at the end and columns that nobody asked for are passed over. `header` names the columns of a TSV without
     a header line; `drop_short_rows` leaves out TSV rows with too few columns. Without `label_required` the label column
-    may be absent, and is then absent from the result.
+    may be absent, and is then absent from the result. In place of it there may be a column for each of the `flags`.
 
     Raises `DataError`: unreadable or empty file, not UTF-8, missing column, ragged row, broken CSV or JSON, a text that
     is no string.
     """
     wanted, unnamed = (*text, label), list[int]()
     if file.suffix == ".jsonl":
-        rows = _jsonl(file)
+        rows = objects(file)
     else:
-        rows = _separated(_cells(file, may_be_quoted), file, wanted, header, drop_short_rows, unnamed)
+        rows = _separated(_cells(file, may_be_quoted), file, (*wanted, *flags), header, drop_short_rows, unnamed)
     found: list[int] = []
     columns: dict[str, list[str]] = {}
     for line, row in rows:
         if not found:
             present = text if label not in row and not label_required else wanted
+            if flags:
+                present = _flagged(text, label, flags, row, file) or present
             columns = {name: [] for name in present}
         for name, values in columns.items():
             if name not in row:
                 place = f"{file}:{line}" if found else str(file)
                 raise DataError(f"{place}: {_no_column(name, list(row), wanted, file)}")
-            values.append(_label(row[name]) if name == label else _text(row[name], name, file, line))
+            values.append(_label(row[name]) if name == label or name in flags else _text(row[name], name, file, line))
         found.append(line)
     if not found:
         raise DataError(f"{file}: no rows; the file is empty, or has a header alone: fetch or write it again")
     return Table(columns, found, tuple(unnamed))
+
+
+def _flagged(
+    text: tuple[str, ...], label: str, flags: tuple[str, ...], row: Mapping[str, object], file: Path
+) -> tuple[str, ...]:
+    """The columns of a file with one for each flag; none if it has none of those."""
+    there = [name for name in flags if name in row]
+    if not there or (label in row and len(there) < len(flags)):
+        return ()
+    if label in row:
+        raise DataError(
+            f"{file}: a column {shown(label)}, and one for each of the labels; which of them are they in? Leave one out"
+        )
+    if len(there) < len(flags):
+        lacking = quoted(name for name in flags if name not in row)
+        raise DataError(f"{file}: columns for {quoted(there)}, but none for {lacking}; write 0 or 1 for every label")
+    return (*text, *flags)
 
 
 def _cells(file: Path, may_be_quoted: bool) -> Cells:
@@ -124,7 +144,8 @@ def _row(cells: list[str], names: tuple[str, ...], file: Path, line: int, unname
     return dict(zip(names, cells, strict=False))
 
 
-def _jsonl(file: Path) -> Rows:
+def objects(file: Path) -> Rows:
+    """The objects of a JSONL file, by line; `DataError` for a line that is none."""
     for number, line in enumerate(lines(file), start=1):
         if not line.strip():
             continue

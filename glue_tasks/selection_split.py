@@ -9,9 +9,17 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 from glue_tasks.errors import DataError
 from glue_tasks.likeness import unlike
-from glue_tasks.stratification import Indices, group_rows, normalise, selection_split, stratified_subset, stratify
+from glue_tasks.stratification import (
+    Indices,
+    group_rows,
+    normalise,
+    rarest,
+    selection_split,
+    stratified_subset,
+    stratify,
+)
+from glue_tasks.tables import labels_of, occurrence, texts
 from glue_tasks.tasks import GLUE, Task
-from glue_tasks.tokens import labels_of
 
 
 def carve(
@@ -32,7 +40,7 @@ def carve(
     Raises:
         DataError: there are too few rows, or those that share texts cannot be kept together.
     """
-    strata = stratify(labels_of(whole), task.regression)
+    strata = strata_of(task, whole)
     rows = np.arange(len(whole))
     chosen = rows[:0]
     if selection is not None:
@@ -59,14 +67,25 @@ def carve(
     return {"train": whole.select(rows), "selection": whole.select(chosen)}
 
 
+def strata_of(task: Task, table: Dataset) -> Indices:
+    """The stratum of each row, int64 [rows]: its class, or its quantile bin in a regression.
+
+    The rarest label of its set; in a task of tokens, the rarest type of its entities, or its rarest label where the
+    labels are no tags. Rows without any are a stratum of their own.
+    """
+    if task.kind in ("multi_label", "tokens"):
+        return rarest(occurrence(task, table)[1])
+    return stratify(labels_of(table), task.regression)
+
+
 def groups(task: Task, table: Dataset) -> Indices:
     """The group of each row, int64 [rows], as `Task.grouping` has it."""
     if task.grouping == "none":
         return np.arange(len(table))
     columns = task.columns if isinstance(task.grouping, str) else task.grouping
-    texts = list(zip(*(table[name][:] for name in columns), strict=True))
+    rows = list(zip(*(texts(table, name) for name in columns), strict=True))
     # three rows of QQP lack a question, and the published splits of GLUE's own tasks stay what they were
-    return group_rows(texts, contained=task.grouping == "contained", empty_joins=task in GLUE.values())
+    return group_rows(rows, contained=task.grouping == "contained", empty_joins=task in GLUE.values())
 
 
 def _impossible(task: Task, split: str, whole: Dataset, selection: int) -> str:
@@ -100,6 +119,6 @@ def _remedy(task: Task, whole: Dataset) -> str:
 def _commonest(task: Task, whole: Dataset) -> tuple[str, Counter[tuple[str, ...]]]:
     """The column with the text that most rows share, and its texts that are not empty."""
     columns: Sequence[str] = task.columns if isinstance(task.grouping, str) else task.grouping
-    counts = {name: Counter(text for text in map(normalise, whole[name][:]) if any(text)) for name in columns}
+    counts = {name: Counter(text for text in map(normalise, texts(whole, name)) if any(text)) for name in columns}
     name = max(counts, key=lambda name: max(counts[name].values(), default=0))
     return name, counts[name] or Counter({("",): 0})

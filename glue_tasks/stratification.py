@@ -80,6 +80,17 @@ def stratify(labels: NDArray[Any], regression: bool) -> Indices:
     return np.searchsorted(edges, labels, side="right").astype(np.int64)
 
 
+def rarest(held: NDArray[np.bool_]) -> Indices:
+    """The stratum of each row that has any number of names: the rarest of them; one of its own for none.
+
+    held: bool [rows, names]. The result is int64 [rows].
+    """
+    none = ~held.any(axis=1)
+    counts = np.where(held, held.sum(0), len(held) + 1)
+    strata: Indices = np.where(none, held.shape[1], counts.argmin(1)).astype(np.int64)
+    return strata
+
+
 def selection_split(groups: Indices, strata: Indices, size: int, seed: int) -> Indices:
     """Sorted rows of a selection split of at most `size` rows, as many as whole groups allow.
 

@@ -47,6 +47,18 @@ class Hub:
 
 
 @dataclass(frozen=True)
+class Conll:
+    """Which columns of a file with a token a line are read, for a task of tokens; by default the first and the last."""
+
+    token: int = 1
+    """Number of the tokens' column, from 1."""
+    label: int | None = None
+    """Number of the labels' column, from 1; None = the last."""
+    header: tuple[str, ...] = ()
+    """Names of all columns, among them `Task.columns` and `Task.label`, in place of numbers: the files name none."""
+
+
+@dataclass(frozen=True)
 class Server:
     """What the GLUE server wants for a task."""
 
@@ -96,6 +108,9 @@ class Task:
     server: Server | None = None
     kind: Kind | None = None
     """What is predicted, see `glue_tasks.kinds`; None = a class, or a number where there are no labels."""
+    separator: str = ","
+    """What stands between the names in a cell of a multi_label task."""
+    conll: Conll | None = None
 
     def __post_init__(self) -> None:
         check(vars(self))
@@ -136,7 +151,7 @@ def declare(fields: Mapping[str, Any]) -> Task:
     Raises `DataError`: the field that is wrong, and what it should be.
     """
     check(fields)
-    kinds = {"tsv": Tsv, "hub": Hub, "server": Server}
+    kinds = {"tsv": Tsv, "hub": Hub, "server": Server, "conll": Conll}
     made = {
         name: kinds[name](**_frozen(value)) for name, value in fields.items() if name in kinds and value is not None
     }

@@ -2,16 +2,18 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from datasets import Dataset
-from numpy.typing import NDArray
+from pytorch_lightning.utilities import rank_zero_warn
 from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from glue_tasks.errors import DataError
 from glue_tasks.loader import Rows
 from glue_tasks.shown import shown
+from glue_tasks.tables import label_sets, labels_of
+from glue_tasks.tasks import Task
+from glue_tasks.words import Words, first_tokens, of_words
 
 CHUNK = 1000
 """Rows tokenised at a time."""
@@ -66,34 +68,59 @@ def _pointer(folder: Path) -> str:
     return ""
 
 
-def tokenise(
-    split: str, table: Dataset, columns: tuple[str, ...], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> Rows:
-    """Encode one or two text columns, the longer text of a pair cut first."""
+def tokenise(split: str, table: Dataset, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Rows:
+    """Encode one or two text columns, the longer text of a pair cut first; or a column of tokens, as words.
+
+    Warns of words without a token of theirs.
+    """
     # The Rust tokenizer gives the same tokens as a call of `tokenizer`, in two thirds of the time.
-    backend = tokenizer.backend_tokenizer
+    by_word = task.kind == "tokens"
+    backend = of_words(tokenizer.backend_tokenizer) if by_word else tokenizer.backend_tokenizer
     backend.enable_truncation(max_length, strategy="longest_first", direction=tokenizer.truncation_side)
     backend.no_padding()
-    texts = [table[name][:] for name in columns]
+    texts = [table[name][:] for name in task.columns]
     inputs = list(zip(*texts, strict=True)) if len(texts) == 2 else texts[0]
     tokens: list[list[int]] = []
     types: list[list[int]] | None = [] if "token_type_ids" in tokenizer.model_input_names else None
-    truncated = 0
+    positions: list[list[int]] = []
+    truncated, cut_left = 0, tokenizer.truncation_side == "left"
     disable = None if len(inputs) > LARGE else True  # None: shown only on a terminal
     with tqdm(total=len(inputs), desc=f"tokenising {split}", unit="row", disable=disable, leave=False) as bar:
         for start in range(0, len(inputs), CHUNK):
-            encodings = backend.encode_batch_fast(inputs[start : start + CHUNK])
+            chunk = inputs[start : start + CHUNK]
+            # the fast one does not say which word a token is of
+            encodings = (
+                backend.encode_batch(chunk, is_pretokenized=True) if by_word else backend.encode_batch_fast(chunk)
+            )
             tokens += [encoding.ids for encoding in encodings]
             if types is not None:
                 types += [encoding.type_ids for encoding in encodings]
+            if by_word:
+                found = zip(encodings, chunk, strict=True)
+                positions += [first_tokens(encoding, len(words), cut_left) for encoding, words in found]
             truncated += sum(
                 len(encoding.ids) == max_length and len(encoding.overflowing) > 0 for encoding in encodings
             )
             bar.update(len(encodings))
     _check_known(split, tokens, tokenizer)
-    labels, row_ids = torch.from_numpy(labels_of(table)), torch.tensor(table["idx"][:])
+    row_ids = torch.tensor(table["idx"][:])
     assert isinstance(tokenizer.pad_token_id, int)
-    return Rows.from_lists(split, tokens, types, labels, row_ids, tokenizer.pad_token_id, truncated)
+    words = Words.from_lists(table["label"][:], positions) if by_word else None
+    if words is not None and words.unseen:
+        rank_zero_warn(
+            f"{words.unseen:,} of the {len(words.labels):,} words of {split!r} of task {task.name!r} have no token, as "
+            f"{truncated:,} rows are cut to data.max_length={max_length} or as the tokenizer makes nothing of them: "
+            "nothing is learnt of them, and they count as predicted O"
+        )
+    return Rows.from_lists(
+        split, tokens, types, _labels(task, table), row_ids, tokenizer.pad_token_id, truncated, words
+    )
+
+
+def _labels(task: Task, table: Dataset) -> torch.Tensor:
+    if task.kind == "tokens":
+        return torch.empty(len(table), 0)  # its words have them
+    return torch.from_numpy(label_sets(table, task.num_labels) if task.kind == "multi_label" else labels_of(table))
 
 
 def _check_known(split: str, tokens: list[list[int]], tokenizer: PreTrainedTokenizerBase) -> None:
@@ -106,8 +133,3 @@ def _check_known(split: str, tokens: list[list[int]], tokenizer: PreTrainedToken
             f"split {split!r}: to the tokenizer of {tokenizer.name_or_path} every word is {tokenizer.unk_token}; "
             "its vocabulary is of another language, of another case, or empty: save the one of the model there"
         )
-
-
-def labels_of(table: Dataset) -> NDArray[np.int64 | np.float32]:
-    """[rows], class ids, or float32 targets of a regression."""
-    return np.array(table["label"][:], np.float32 if table.features["label"].dtype == "float32" else np.int64)

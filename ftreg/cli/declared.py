@@ -14,10 +14,10 @@ from ftreg.cli.option_names import pairs, plain_value
 from glue_tasks.auxiliary_tasks import Beside
 from glue_tasks.errors import DataError
 from glue_tasks.fields import problems
-from glue_tasks.kinds import default_metrics, kind_of
 from glue_tasks.own_metric import import_classes
 from glue_tasks.registry import task_of
 from glue_tasks.shown import nearest, shown
+from glue_tasks.written import written_out
 
 TASK, ALSO = "data.task", "data.also"
 
@@ -55,19 +55,13 @@ def check_tasks(arguments: Sequence[str]) -> None:
 
 
 def with_metrics(config: dict[str, Any]) -> dict[str, Any]:
-    """A resolved configuration in which the metrics of tasks are written out where they are the default.
-
-    A kind that follows from the labels is left out, as in the records from before there was a choice.
-    """
+    """A resolved configuration with its tasks as `glue_tasks.written.written_out` has them."""
     data = config.get("data") or {}
     for task in (data.get("task"), *(other.get("task") for other in data.get("also") or [])):
-        if not isinstance(task, dict):
-            continue
-        kind, labels = task.get("kind"), task.get("labels") or ()
-        if not task.get("metrics"):
-            task["metrics"] = list(default_metrics(kind, labels))
-        if kind_of(kind, labels) == kind_of(None, labels):
-            task.pop("kind", None)
+        if isinstance(task, dict):
+            found = written_out(task)
+            task.clear()
+            task.update(found)
     return config
 
 

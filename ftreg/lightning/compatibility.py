@@ -47,6 +47,9 @@ def check(methods: Sequence[Regularizer], trainer: pl.Trainer, model: Any = None
     pooling = owner(methods, Slot.POOLER)
     if pooling is not None and getattr(model, "head", "new") == "keep":
         raise UsageError(f"model.head is keep, and {pooling.name} puts another head there; leave one of them out")
+    kind = getattr(getattr(getattr(trainer, "datamodule", None), "task", None), "kind", None)
+    if kind in ("multi_label", "tokens"):
+        raise UsageError(f"data.task is of kind {kind}, which FineTuner has no head for; take one label a row")
     if model is not None:
         check_rows(model.backbone, getattr(trainer, "datamodule", None))
     heads = getattr(getattr(trainer, "datamodule", None), "heads", {})

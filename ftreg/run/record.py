@@ -171,12 +171,18 @@ def versions() -> dict[str, str]:
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Columns `row_id` (from 0, in the file or dataset that the split was read from or carved out of), `label` (-1
     where the split has none) and `logits` (a list with one number per class).
+
+    Of sets of labels, `label` is a list of 0 and 1. Of words, both are lists with an entry for each word of the row: a
+    class id, and a list of logits, or null for a word that was cut off or has no token.
     """
-    table = pa.table(
-        {
-            "row_id": predictions.row_ids.numpy(),
-            "label": predictions.labels.numpy(),
-            "logits": predictions.logits.tolist(),
-        }
-    )
+    labels: Any = predictions.labels.numpy()
+    logits = predictions.logits.tolist()
+    if predictions.words is not None and predictions.seen is not None:
+        ends = predictions.words.cumsum(0).tolist()
+        rows = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+        seen = [row if known else None for row, known in zip(logits, predictions.seen.tolist(), strict=True)]
+        labels, logits = [labels[row].tolist() for row in rows], [seen[row] for row in rows]
+    elif labels.ndim == 2:
+        labels = labels.astype(int).tolist()
+    table = pa.table({"row_id": predictions.row_ids.numpy(), "label": labels, "logits": logits})
     write_atomically(path, lambda temporary: pq.write_table(table, temporary))

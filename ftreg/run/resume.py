@@ -14,6 +14,7 @@ from ftreg._base.errors import UsageError
 from ftreg._base.names import imported, listed
 from ftreg.lightning.compatibility import watches
 from ftreg.run.identity import ELSEWHERE, off, same
+from glue_tasks.written import written_out
 
 KEY = "ftreg_run"
 MAY_DIFFER = frozenset({"data.path", "data.eval_batch_size"})
@@ -91,10 +92,15 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any], there: str, he
     return ""
 
 
+def _declared(task: Any) -> Any:
+    return written_out(task) if isinstance(task, Mapping) else task
+
+
 def _options(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for group in ("model", "data", "seeds"):
         for name, value in config[group].items():
-            yield f"{group}.{name}", value
+            # a configuration file has a task as it was parsed, its default metrics not written out
+            yield f"{group}.{name}", _declared(value) if (group, name) == ("data", "task") else value
     callbacks = listed(config["trainer"].get("callbacks"))
     for name, value in config["trainer"].items():
         if name not in {*ELSEWHERE, "callbacks"} and not off(name, value):

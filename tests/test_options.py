@@ -77,7 +77,7 @@ def _fits(value: Any, hint: Any) -> None:
 def test_the_trainers_own(option: str) -> None:
     hint = get_type_hints(pl.Trainer.__init__)[option]
     for value in [*NASTY, -7, "00:00:00:05"]:
-        line = _complaint(lambda value=value: trainer_options.check({option: value}))
+        line = _complaint(lambda value=value: trainer_options.check_trainer_options({option: value}))
         assert line.startswith(f"trainer.{option}") or not line
         if not line:
             _fits(value, hint)
@@ -102,7 +102,7 @@ def test_the_trainers_own(option: str) -> None:
 )
 def test_the_trainers_ranges(options: dict[str, Any], line: str) -> None:
     with pytest.raises(UsageError, match=line):
-        trainer_options.check(options)
+        trainer_options.check_trainer_options(options)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_the_trainers_ranges(options: dict[str, Any], line: str) -> None:
     ],
 )
 def test_what_the_trainer_takes(options: dict[str, Any]) -> None:
-    trainer_options.check(options)
+    trainer_options.check_trainer_options(options)
 
 
 @pytest.mark.parametrize(

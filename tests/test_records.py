@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ftreg._base.errors import UsageError
-from ftreg.bench.state import read as state
+from ftreg.bench.state import read_state
 from ftreg.report.predicted import over_items
-from ftreg.report.reading import read
+from ftreg.report.reading import read_runs
 from ftreg.run.records import read_record
 from ftreg.run.result import Fitted, Outcome, RunResult
 from tests.report.records import record
@@ -147,7 +147,7 @@ def test_report_and_bench_refuse_it(tmp_path: Path, key: str, wrong: Any) -> Non
     folder = record(tmp_path / "rte" / "plain" / "0", 0.6)
     path = folder / "result.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), key: wrong}))
-    for reader in (lambda: read([tmp_path]), lambda: state(folder)):
+    for reader in (lambda: read_runs([tmp_path]), lambda: read_state(folder)):
         with pytest.raises(UsageError, match=rf"result\.json: not the record of a run \({key}"):
             reader()
 
@@ -178,7 +178,7 @@ def test_predictions_of_other_types_are_refused(tmp_path: Path, wrong: dict[str,
         record(tmp_path / "rte" / method / "0", 0.6, predicted=[1, 0])
     path = tmp_path / "rte" / "plain" / "0" / "predictions" / "dev.parquet"
     pq.write_table(pa.table({**COLUMNS, **wrong}), path)
-    runs = read([tmp_path]).runs
+    runs = read_runs([tmp_path]).runs
     with np.errstate(all="raise"), pytest.raises(UsageError) as error:
         over_items([(runs[0], runs[1])])
     assert str(error.value).startswith(f"{path}: ")
@@ -191,6 +191,6 @@ def test_predictions_that_are_no_parquet_are_refused(tmp_path: Path, content: by
     record(tmp_path / "rte" / "plain" / "0", 0.6, predicted=[1, 0])
     path = tmp_path / "rte" / "plain" / "0" / "predictions" / "dev.parquet"
     path.write_bytes(content)
-    (run,) = read([tmp_path]).runs
+    (run,) = read_runs([tmp_path]).runs
     with pytest.raises(UsageError, match=r"dev\.parquet: cannot be read as predictions"):
         over_items([(run, run)])

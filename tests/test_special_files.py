@@ -13,10 +13,10 @@ from ftreg.bench import grid
 from ftreg.cli.option_names import Names
 from ftreg.core.checkpoint_reader import load as checkpoint
 from ftreg.encoder.backbone import resolve
-from ftreg.report.reading import read as read_runs
+from ftreg.report.reading import read_runs
 from ftreg.run import stages
-from ftreg.run.history import read as history
-from ftreg.run.provenance import read as read_used
+from ftreg.run.history import read_history
+from ftreg.run.provenance import read_fits
 from ftreg.run.result import RunResult
 from glue_tasks import documents
 from glue_tasks.errors import DataError
@@ -60,15 +60,17 @@ READERS: dict[str, Callable[[Path], object]] = {
     "whole group.yaml": lambda path: Names(["data", "data.task"], {}, []).check([f"--data={path}"]),
     "option.yaml": lambda path: Names(["data.task"], {}, []).check(["--data.task", str(path)]),
     "{split}.csv": lambda path: load(OWN, "train", "files", str(path)),
-    "grid.yaml": grid.read,
+    "grid.yaml": grid.read_grid,
     "weights.bin": lambda path: resolve(str(path.parent)),
     "folder": lambda path: resolve(str(path)),
     "some.ckpt": lambda path: checkpoint(str(path), "ckpt_path"),
     "result.json": RunResult.read,
-    "metrics.csv": history,
+    "metrics.csv": read_history,
     "submission.zip": validate_submission,
-    "stage.yaml": lambda path: stages.arguments({"stages": [str(path)]}, {"trainer": {}, "model": {"backbone": "x"}}),
-    "cited.yaml": read_used,
+    "stage.yaml": lambda path: stages.stage_arguments(
+        {"stages": [str(path)]}, {"trainer": {}, "model": {"backbone": "x"}}
+    ),
+    "cited.yaml": read_fits,
     "scores.csv": lambda path: read_runs([path]),
 }
 

@@ -29,7 +29,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "\n".join(
     ],
 )
 def test_values(text: str, value: object) -> None:
-    assert yaml_text.load(text) == value
+    assert yaml_text.parse_yaml(text) == value
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_values(text: str, value: object) -> None:
 )
 def test_refused(text: str, line: str) -> None:
     with pytest.raises(UsageError) as error:
-        yaml_text.load(text, "x")
+        yaml_text.parse_yaml(text, "x")
     assert line in str(error.value)
 
 
@@ -68,7 +68,7 @@ def test_it_reads_as_the_parser_does() -> None:
 
     parser = Parser()
     parser.add_argument("--a", type=float)
-    assert parser.parse_string("a: 1e-5").a == yaml_text.load("a: 1e-5")["a"] == 1e-5
+    assert parser.parse_string("a: 1e-5").a == yaml_text.parse_yaml("a: 1e-5")["a"] == 1e-5
     with pytest.raises(UsageError, match="line 2: the key 'a' is there twice"):
         parser.parse_string("a: 1\na: 2")
 
@@ -80,12 +80,12 @@ class TestFiles:
         assert str(_refused(file)) == f"{file}:2: not UTF-8 text; give a YAML file"
         assert str(_refused(Path("a\0b"))).startswith("'a\\x00b': no path (")
         file.write_text("a: é", encoding="utf-8-sig")
-        assert yaml_text.read(file, "mend it") == {"a": "é"}
+        assert yaml_text.read_yaml(file, "mend it") == {"a": "é"}
 
 
 def _refused(path: Path) -> Exception:
     with pytest.raises(UsageError) as error:
-        yaml_text.read(path, "mend it")
+        yaml_text.read_yaml(path, "mend it")
     return error.value
 
 
@@ -119,4 +119,4 @@ def test_any_text_becomes_a_short_line(text: str) -> None:
 
 def test_configurations_that_we_write_are_read(tmp_path: Path) -> None:
     content = {"data": {"task": {"labels": [str(n) for n in range(5000)]}}}
-    assert yaml_text.load(yaml.safe_dump(content)) == content
+    assert yaml_text.parse_yaml(yaml.safe_dump(content)) == content

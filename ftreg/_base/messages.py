@@ -23,7 +23,7 @@ LONGEST = 480
 """Characters of a message, without what is printed before it."""
 WORD = 120
 """Characters of a path or a value in a message that is too long."""
-BEGUN = "raised by a run that had begun"
+HAD_BEGUN = "raised by a run that had begun"
 TOLD = (UsageError, DataError, OSError)
 """Errors that say themselves what is to be mended, whenever they come: a disk may fill up in a run."""
 
@@ -43,7 +43,7 @@ def reading(where: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if BEGUN in getattr(error, "__notes__", ()) or (not where and isinstance(error, UsageError | DataError)):
+        if HAD_BEGUN in getattr(error, "__notes__", ()) or (not where and isinstance(error, UsageError | DataError)):
             raise
         raise UsageError(f"{where}{': ' if where else ''}{told(error)}") from error
 
@@ -59,7 +59,7 @@ def running(begun: Callable[[], bool] = lambda: True) -> Iterator[None]:
         yield
     except Exception as error:
         if begun() and known(error) is None:
-            error.add_note(BEGUN)
+            error.add_note(HAD_BEGUN)
         raise
 
 

@@ -29,7 +29,7 @@ class TooMuchError(UsageError):
     """No configuration looks like that."""
 
 
-def read(path: Path, remedy: str) -> Any:
+def read_yaml(path: Path, remedy: str) -> Any:
     """What a file holds.
 
     Args:
@@ -51,10 +51,10 @@ def read(path: Path, remedy: str) -> Any:
         raise
     except ValueError as error:  # NUL in the path
         raise UsageError(f"{str(path)!r}: no path ({error}); {remedy}") from None
-    return load(text, str(path))
+    return parse_yaml(text, str(path))
 
 
-def load(text: str, where: str = "") -> Any:
+def parse_yaml(text: str, where: str = "") -> Any:
     """What a text holds.
 
     Args:
@@ -66,7 +66,7 @@ def load(text: str, where: str = "") -> Any:
     """
     place = f"{where}:" if where else "line "
     try:
-        _check(text, place)
+        _check_events(text, place)
         value = _jsonargparse()(text)
     except UsageError:
         raise
@@ -95,7 +95,7 @@ class _Open:
     names: list[str] = field(default_factory=list)
 
 
-def _check(text: str, place: str) -> None:
+def _check_events(text: str, place: str) -> None:
     """Refuse by its events, of which none is kept, what nobody would mean."""
     if len(text) > LARGEST:
         raise TooMuchError(f"{place}1: {len(text):,} characters; a configuration has {LARGEST:,} at most")

@@ -20,10 +20,9 @@ from ftreg.bench import cells as of
 from ftreg.bench import decisions, local, slurm
 from ftreg.bench.cells import Cell
 from ftreg.bench.grid import PLAIN, Grid
-from ftreg.bench.plans import Checked, check, difference
+from ftreg.bench.plans import Checked, checked_plan, difference
 from ftreg.bench.progress import Progress, estimate
-from ftreg.bench.state import State, Status, diverged
-from ftreg.bench.state import read as read_state
+from ftreg.bench.state import State, Status, diverged, read_state
 from ftreg.run.places import CELL, CONFIG, ERROR, GRID, RESULT, resumable
 from ftreg.run.records import read_record
 from ftreg.run.result import Outcome
@@ -91,7 +90,7 @@ class Bench:
         chosen = decisions.tuned(grid, tuning, self.runs, self._diverged, keep)
         named = of.named(grid, chosen)
         costs = decisions.costs(grid, named, self.runs, self._diverged, keep)
-        budgets, self.matched_by_plain = {}, set[of.Arm]()
+        budgets, self.matched_by_plain = {}, set[of.ArmKey]()
         first = {(cell.task, cell.method): cell for cell in reversed(named)}
         for (task, method), cost in costs.items():
             if {(task, PLAIN), (task, method)} <= first.keys():
@@ -127,7 +126,7 @@ class Bench:
 
     def _plan(self, cell: Cell) -> Checked:
         if cell.name not in self.plans:
-            self.plans[cell.name] = check(cell)
+            self.plans[cell.name] = checked_plan(cell)
         return self.plans[cell.name]
 
     def _check(self, cells: Iterable[Cell]) -> None:
@@ -241,7 +240,7 @@ class Bench:
 def _another(cell: Cell, folder: Path, plan: Checked, what: str) -> str:
     """The complaint about a folder with another configuration's run."""
     config = folder / CONFIG
-    before = yaml_text.read(config, "take it away") if config.exists() else {}
+    before = yaml_text.read_yaml(config, "take it away") if config.exists() else {}
     found = difference(before, plan.resolved) if before else ""
     found = found or "the same options, but other data, another backbone or stage, or an earlier version"
     return (

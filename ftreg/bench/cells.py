@@ -8,7 +8,7 @@ from pathlib import Path
 from ftreg._base.seeds import Seeds
 from ftreg.bench.grid import PLAIN, Grid, Settings
 
-Arm = tuple[str, str]
+ArmKey = tuple[str, str]
 """(task, method)."""
 
 
@@ -48,7 +48,7 @@ def tuning(grid: Grid) -> list[Cell]:
     ]
 
 
-def named(grid: Grid, chosen: Mapping[Arm, int]) -> list[Cell]:
+def named(grid: Grid, chosen: Mapping[ArmKey, int]) -> list[Cell]:
     """The methods' runs, of those arms whose setting is chosen; of all, without `tune`."""
     return [
         _cell(grid, task, method, seed, _chosen(grid, task, method, chosen))
@@ -59,7 +59,7 @@ def named(grid: Grid, chosen: Mapping[Arm, int]) -> list[Cell]:
     ]
 
 
-def matched(grid: Grid, chosen: Mapping[Arm, int], budgets: Mapping[Arm, Settings]) -> list[Cell]:
+def matched(grid: Grid, chosen: Mapping[ArmKey, int], budgets: Mapping[ArmKey, Settings]) -> list[Cell]:
     """Plain's runs with the compute of a method, for each (task, method) with a budget."""
     return [
         _cell(grid, task, PLAIN, seed, (*_chosen(grid, task, PLAIN, chosen), *budget), under=f"{PLAIN}@{method}")
@@ -76,7 +76,7 @@ def budget(cost: float, max_epochs: int | None, max_steps: int) -> Settings:
     return tuple(times)
 
 
-def comparisons(grid: Grid, matched_by_plain: Collection[Arm]) -> Iterator[dict[str, str]]:
+def comparisons(grid: Grid, matched_by_plain: Collection[ArmKey]) -> Iterator[dict[str, str]]:
     """The primary family, a task at a time: a run of a method that costs no more than plain's is matched by plain."""
     for task in grid.tasks:
         for method, baseline in grid.primary:
@@ -85,7 +85,7 @@ def comparisons(grid: Grid, matched_by_plain: Collection[Arm]) -> Iterator[dict[
             yield {"task": task, "method": method, "baseline": PLAIN if by_plain else baseline}
 
 
-def _chosen(grid: Grid, task: str, method: str, chosen: Mapping[Arm, int]) -> Settings:
+def _chosen(grid: Grid, task: str, method: str, chosen: Mapping[ArmKey, int]) -> Settings:
     return () if grid.tune is None else grid.tune.settings[method][chosen[task, method]]
 
 

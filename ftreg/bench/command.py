@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from ftreg._base.errors import UsageError
 from ftreg._base.messages import answered, reading
-from ftreg.bench.grid import read
+from ftreg.bench.grid import read_grid
 
 
 class _Arguments(argparse.ArgumentParser):
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.platform == "win32":
             raise UsageError("ftreg bench needs the locks of Linux or macOS; run its cells with ftreg fit")
         with reading():
-            grid = read(options.grid)
+            grid = read_grid(options.grid)
         from ftreg._base.quiet import quiet
         from ftreg.bench.bench import Bench
 

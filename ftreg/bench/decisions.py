@@ -8,16 +8,18 @@ from typing import Any
 
 from ftreg._base.errors import UsageError
 from ftreg._base.json_files import write_json
-from ftreg.bench.cells import Arm, Cell
+from ftreg.bench.cells import ArmKey, Cell
 from ftreg.bench.grid import PLAIN, Grid
 from ftreg.run.places import RESULT
 from ftreg.run.records import read_record
 from ftreg.run.result import Outcome
 
-TUNED, MATCHED = "tuned.json", "matched.json"
+TUNED_FILE, MATCHED_FILE = "tuned.json", "matched.json"
 
 
-def tuned(grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool], keep: bool = True) -> dict[Arm, int]:
+def tuned(
+    grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool], keep: bool = True
+) -> dict[ArmKey, int]:
     """The setting of every (task, method) whose tuning runs are all there, by the best mean on the selection split.
 
     The first of equals wins; a setting with a diverged run has no score. Nothing but `scores.selection.best` is read.
@@ -32,7 +34,7 @@ def tuned(grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool
     """
     if grid.tune is None:
         return {}
-    scores: dict[Arm, dict[int, dict[str, float | None]]] = defaultdict(lambda: defaultdict(dict))
+    scores: dict[ArmKey, dict[int, dict[str, float | None]]] = defaultdict(lambda: defaultdict(dict))
     waiting, errors = set(), set()
     for cell in cells:
         arm, folder = (cell.task, cell.method), cell.folder(runs)
@@ -44,7 +46,7 @@ def tuned(grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool
         scores[arm][cell.setting or 0][str(cell.seed)] = None if outcome is None else _selected(outcome, folder)
         if outcome is not None and outcome.reported and outcome.reported.metric in outcome.less_is_better:
             errors.add(arm)
-    chosen: dict[Arm, int] = {}
+    chosen: dict[ArmKey, int] = {}
     record: dict[str, dict[str, Any]] = defaultdict(dict)
     for arm, settings in scores.items():
         if arm in waiting:
@@ -65,7 +67,7 @@ def tuned(grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool
             ],
         }
     if keep:
-        _keep(runs / TUNED, record)
+        _keep(runs / TUNED_FILE, record)
     return chosen
 
 
@@ -79,7 +81,7 @@ def _selected(outcome: Outcome, folder: Path) -> float | None:
 
 def costs(
     grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool], keep: bool = True
-) -> dict[Arm, float]:
+) -> dict[ArmKey, float]:
     """What a step costs in plain's, by (task, method): as declared, or as measured once and kept.
 
     Args:
@@ -87,8 +89,8 @@ def costs(
         lost: whether the run of a cell diverged: it is not waited for.
         keep: write what is measured to `matched.json`.
     """
-    measured = read_record(runs / MATCHED)
-    found: dict[Arm, float] = {}
+    measured = read_record(runs / MATCHED_FILE)
+    found: dict[ArmKey, float] = {}
     for task in grid.tasks:
         for method, declared in grid.match_compute.items():
             if declared is not None:
@@ -102,7 +104,7 @@ def costs(
                 measured.setdefault(task, {})[method] = {"cost": cost, "seconds_per_step": seconds}
             found[task, method] = measured[task][method]["cost"]
     if keep:
-        _keep(runs / MATCHED, measured)
+        _keep(runs / MATCHED_FILE, measured)
     return found
 
 

@@ -85,13 +85,13 @@ class Grid:
     slurm: Mapping[str, str]
 
 
-def read(path: Path) -> Grid:
+def read_grid(path: Path) -> Grid:
     """The grid in a file.
 
     Raises:
         UsageError: one line with the file, the key and what it should be.
     """
-    content = yaml_text.read(path, "give a grid file")
+    content = yaml_text.read_yaml(path, "give a grid file")
     if not isinstance(content, Mapping):
         raise UsageError(f"{path}: holds no grid; write keys such as tasks: and methods:")
     try:

@@ -18,7 +18,7 @@ from ftreg._base.errors import STOPPED
 from ftreg._base.json_files import write_json
 from ftreg._base.launch import LAUNCH
 from ftreg.bench.cells import Cell
-from ftreg.bench.state import Lock, State, Status, read
+from ftreg.bench.state import Lock, State, Status, read_state
 from ftreg.run.folder import clear
 from ftreg.run.places import CELL, ERROR, RESULT, resumable
 from ftreg.run.records import read_record
@@ -36,7 +36,7 @@ the same moment, and ranks whose fellow crashed may wait for it without end."""
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
 """Large tensors come and go at every step: glibc would give each back to the system, and ask again."""
 
-Report = Callable[[Cell, State], None]
+OnChange = Callable[[Cell, State], None]
 Environment = Mapping[str, str]
 
 
@@ -91,7 +91,7 @@ def run(
     jobs: Sequence[Job],
     runs: Path,
     where: Sequence[Environment],
-    report: Report,
+    report: OnChange,
     retry: Collection[str] = (),
     wait: bool = True,
 ) -> int:
@@ -163,7 +163,7 @@ def _start(job: Job, runs: Path, place: Environment, again: bool) -> _Run | Stat
     if not lock.take():
         return State(Status.RUNNING, "by another bench")
     # Both may have changed since the jobs were listed.
-    state = read(folder, held=True)
+    state = read_state(folder, held=True)
     own = read_record(folder / CELL).get("identity", job.identity) == job.identity
     if state.status is Status.DONE or (state.status is Status.FAILED and own and not again):
         lock.release()
@@ -209,14 +209,14 @@ def _finish(one: _Run, stopped: bool = False) -> State:
         one.folder / CELL,
         {**record, "seconds": round(record.get("seconds", 0.0) + time.monotonic() - one.since, 1)},
     )
-    state = read(one.folder, held=True)
+    state = read_state(one.folder, held=True)
     if state.status is not Status.DONE and not stopped and code != STOPPED:
         line = _last_line(one.folder / "log.txt", one.logged)
         if code < 0:
             line = f"killed by {signal.Signals(-code).name}; its last line: {line}"
         when = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         write_json(one.folder / ERROR, {"exit_code": code, "line": line, "when": when, "identity": one.job.identity})
-        state = read(one.folder, held=True)
+        state = read_state(one.folder, held=True)
     one.lock.release()
     return state
 

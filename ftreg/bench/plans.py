@@ -7,14 +7,14 @@ from typing import Any
 
 from ftreg._base.messages import reading
 from ftreg.bench.cells import Cell
-from ftreg.cli.plan import Plan, build, data_of, data_options, refuse_overlap
+from ftreg.cli.plan import FitPlan, build, data_of, data_options, refuse_overlap
 from ftreg.run import stages
 from ftreg.run.identity import ELSEWHERE, same
 from ftreg.run.resume import as_yaml
 from glue_tasks.data import GlueDataModule
 
 
-class Checked(Plan):
+class Checked(FitPlan):
     """A plan whose model and stages were tried as well; the trainer is the machine's that runs it."""
 
     def instantiate_classes(self) -> None:
@@ -22,7 +22,7 @@ class Checked(Plan):
         super().instantiate_classes()
         options = self.resolved
         self.refuse(self.datamodule)
-        if self.stage is not None and (stages.options(options) or {})["overlap"] == "refuse":
+        if self.stage is not None and (stages.two_stage_options(options) or {})["overlap"] == "refuse":
             refuse_overlap(self.datamodule, self.stage)
 
     @cached_property
@@ -35,7 +35,7 @@ class Checked(Plan):
         """Where the stage that it starts from is, or will be."""
         if self.stage is None:
             return None
-        store = (stages.options(self.resolved) or {})["store"]
+        store = (stages.two_stage_options(self.resolved) or {})["store"]
         return Path(store).expanduser() / f"{self.stage.datamodule.task.name}-{self.stage.identity()}"
 
     def data(self) -> GlueDataModule:
@@ -48,7 +48,7 @@ def _data(options: str) -> GlueDataModule:
     return data_of(json.loads(options))
 
 
-def check(cell: Cell) -> Checked:
+def checked_plan(cell: Cell) -> Checked:
     """The cell's run, not started.
 
     Raises:

@@ -45,7 +45,7 @@ class Lock(locks.Lock):
         super().__init__(folder / ".bench.lock")
 
 
-def read(folder: Path, held: bool = False) -> State:
+def read_state(folder: Path, held: bool = False) -> State:
     """The state of the run in a folder, which may not exist.
 
     Args:

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from ftreg._base.errors import UsageError
 from ftreg._base.messages import reading
-from ftreg.run.provenance import Fit, read
+from ftreg.run.provenance import Fit, read_fits
 from glue_tasks.documents import TASKS as TEXT_TASKS
 
 BENCHMARK = "wang2019glue"
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--statistics", action="store_true", help="add the statistics, as for a report's folder")
     options = parser.parse_args(list(arguments))
     with reading():
-        told = [read(path.expanduser()) for path in options.paths]
+        told = [read_fits(path.expanduser()) for path in options.paths]
     statistics = options.statistics or any(report for _, report in told)
     print(render(cited((fit for fits, _ in told for fit in fits), statistics)))
     return 0

@@ -18,7 +18,7 @@ from ftreg._base.quiet import quiet
 from ftreg._base.seeds import Seeds
 from ftreg.cli.console import Console
 from ftreg.cli.evaluating import Banner, Place, evaluated
-from ftreg.cli.plan import Parsed, Plan, build, refuse_overlap
+from ftreg.cli.plan import FitPlan, Parsed, build, refuse_overlap
 from ftreg.core.checkpoint_reader import load
 from ftreg.core.method_registry import check_fits, check_labels
 from ftreg.encoder.heads import order
@@ -100,9 +100,9 @@ class Cli(Parsed):
     start: StageResult | None = None
     """The record of the stage that the run starts from."""
 
-    def _obtain(self, stage: Plan) -> StageResult:
+    def _obtain(self, stage: FitPlan) -> StageResult:
         """Find the stage's run, or train it now."""
-        two_stage, data = stages.options(self._plain()) or {}, self.data()
+        two_stage, data = stages.two_stage_options(self._plain()) or {}, self.data()
         if two_stage["head"] == "keep":
             learnt = stage.datamodule.labels if stage.datamodule.evaluate else None
             order(data.labels, learnt, "TwoStage.head", f"stage {stage.datamodule.task.name}")
@@ -144,7 +144,7 @@ class Cli(Parsed):
                 Diagnostics(),
                 Continuity(),
                 self.sharding,
-                resume.Provenance(self.datamodule, self._plain(), self.identity),
+                resume.RunInCheckpoints(self.datamodule, self._plain(), self.identity),
             ]
             callbacks.append(Stopping())
             callbacks.append(Console(self.datamodule, self.model.backbone))
@@ -212,7 +212,7 @@ class Cli(Parsed):
         """The record of a fit that came to its end."""
         if not self.trainer.state.finished or self.config.fit.trainer.fast_dev_run:
             return
-        result = record.record(
+        result = record.record_run(
             self.trainer,
             self.model,
             self.datamodule,
@@ -235,7 +235,7 @@ class Cli(Parsed):
             say(f"{len(predictions.row_ids):,} rows of {split}: {path}")
 
 
-def train(stage: Plan, folder: Path) -> None:
+def train(stage: FitPlan, folder: Path) -> None:
     """Run a stage, or go on with it, in its folder."""
     arguments = [*stage.arguments, f"--trainer.default_root_dir={folder}"]
     checkpoint = resumable(folder)

@@ -98,7 +98,7 @@ def _given(arguments: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
     """(option, value, what a complaint begins with) of all that is said of the tasks, in order."""
     for option, text in pairs(arguments):
         if option in ("config", "c"):
-            content = yaml_text.read(Path(text or ""), "check --config")
+            content = yaml_text.read_yaml(Path(text or ""), "check --config")
             yield from _of_group(_mapping(content).get("data"), f"{text}: ")
         elif option == "data":
             yield from _of_group(plain_value(text or "", option), "")

@@ -65,7 +65,7 @@ def evaluated(callbacks: Sequence[pl.Callback]) -> list[pl.Callback]:
     return [c for c in callbacks if not isinstance(c, Regularizer) or structural(c)]
 
 
-def check(command: str, options: Any, untrained: bool, given: Mapping[str, str]) -> None:
+def check_evaluation(command: str, options: Any, untrained: bool, given: Mapping[str, str]) -> None:
     """Refuse an evaluation of nothing, and what would mix it with a run.
 
     Args:

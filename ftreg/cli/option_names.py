@@ -72,7 +72,7 @@ class Names:
                 self.given[key] = CONSOLE
 
     def _file(self, path: Path) -> None:
-        content = yaml_text.read(path, "check --config")
+        content = yaml_text.read_yaml(path, "check --config")
         if not isinstance(content, dict):
             raise UsageError(f"{path}: holds no options; write them as `group:` and indented `option: value` lines")
         self._tree(content, "", path)
@@ -81,7 +81,7 @@ class Names:
         """All options of a group at once, or the file that has them."""
         where = f"--{key}"
         if isinstance(value, str) and value:
-            value, where = yaml_text.read(Path(value), f"check --{key}"), value
+            value, where = yaml_text.read_yaml(Path(value), f"check --{key}"), value
         if not isinstance(value, Mapping):
             raise UsageError(f"{where}: found {shown(value)}; give its options one by one, or a file that has them")
         self._tree(value, f"{key}.", where)
@@ -182,7 +182,7 @@ def plain_value(value: str, key: str) -> Any:
     if not yaml_text.is_text(value):
         raise UsageError(f"--{key}: found {shown(value)}, which is no UTF-8 text; give it in other characters")
     try:
-        return yaml_text.load(value)
+        return yaml_text.parse_yaml(value)
     except UsageError as error:
         if isinstance(error, yaml_text.TooMuchError) or value.lstrip().startswith(("{", "[")):
             raise UsageError(f"--{key}: {error}") from None

@@ -29,7 +29,7 @@ def _dump(values: Any) -> str:
     return str(yaml.dump(values, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False))
 
 
-jsonargparse.set_loader(MODE, yaml_text.load, (UsageError,))
+jsonargparse.set_loader(MODE, yaml_text.parse_yaml, (UsageError,))
 jsonargparse.set_dumper(MODE, _dump)
 
 

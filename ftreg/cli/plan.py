@@ -1,6 +1,6 @@
 """The command line of a run, parsed and checked, with its data, its identity and the stage that it starts from.
 
-Parsed ─┬─ Plan  a fit that is not run: a stage of TwoStage, a cell of a grid
+Parsed ─┬─ FitPlan  a fit that is not run: a stage of TwoStage, a cell of a grid
         └─ Cli   runs its subcommand (`ftreg.cli.command`)
 """
 
@@ -62,7 +62,7 @@ def check_options(options: Any) -> None:
         typed(group, function, vars(options[group]))
     for name, seed in vars(options.seeds).items():
         at_least("seeds", 0, **{name: seed})
-    trainer_options.check(vars(options.trainer))
+    trainer_options.check_trainer_options(vars(options.trainer))
 
 
 UNTRAINED = "evaluate the backbone with a head that nobody has trained, in place of a checkpoint"
@@ -142,7 +142,7 @@ class Parsed(LightningCLI):
                 check_options(options)
                 _cut(options, names.given)
         if arguments[0] != "fit":
-            evaluating.check(arguments[0], options, self.words["untrained"], names.given)
+            evaluating.check_evaluation(arguments[0], options, self.words["untrained"], names.given)
             for name in self.words:
                 options.pop(name, None)
 
@@ -162,14 +162,14 @@ class Parsed(LightningCLI):
     """Optimizer steps of the checkpoint that is gone on from."""
 
     @cached_property
-    def stage(self) -> "Plan | None":
+    def stage(self) -> "FitPlan | None":
         """The stage that this fit starts from, if TwoStage has any."""
         plain = self._plain()
-        two_stage = stages.options(plain) if self.subcommand == "fit" else None
+        two_stage = stages.two_stage_options(plain) if self.subcommand == "fit" else None
         if two_stage is None:
             return None
         try:
-            return build(["fit", *stages.arguments(two_stage, plain)], Plan)
+            return build(["fit", *stages.stage_arguments(two_stage, plain)], FitPlan)
         except UsageError as error:
             raise UsageError(f"TwoStage.stages: {error}") from error
 
@@ -208,7 +208,7 @@ class Parsed(LightningCLI):
         return with_metrics(yaml.safe_load(text))
 
 
-class Plan(Parsed):
+class FitPlan(Parsed):
     """A fit that is not run."""
 
     def instantiate_classes(self) -> None:
@@ -233,7 +233,7 @@ def data_of(options: Mapping[str, Any]) -> GlueDataModule:
     return made
 
 
-def refuse_overlap(target: GlueDataModule, stage: Plan | None) -> None:
+def refuse_overlap(target: GlueDataModule, stage: FitPlan | None) -> None:
     """Refuse rows that the target is evaluated on, in the stage and in those before it."""
     while stage is not None:
         found = check_overlap(target, stage.datamodule)

@@ -13,7 +13,7 @@ from glue_tasks.options import faults, number
 from glue_tasks.shown import shown
 
 
-def check(options: Mapping[str, Any]) -> None:
+def check_trainer_options(options: Mapping[str, Any]) -> None:
     """Each of the Trainer's options is of its declared type and in its range.
 
     Args:

@@ -8,19 +8,19 @@ import numpy as np
 
 from ftreg._base.errors import UsageError
 from ftreg._base.names import unknown
+from ftreg.bench.grid import PLAIN
 from ftreg.report.comparing import Arms, Declared, compare, finite_scores
 from ftreg.report.components import variance_components
 from ftreg.report.direction import REVERSED
 from ftreg.report.expected import expected_maximum_unbiased
 from ftreg.report.inputs import inside
 from ftreg.report.loaded_runs import Found
-from ftreg.report.model import MATCHED, Arm, Comparison, Report, Run
+from ftreg.report.model import MATCHED_PREFIX, Arm, Comparison, Report, Run
 from ftreg.report.reading import by_seed
 from ftreg.report.statistics import Interval, glue_average, summary
 from ftreg.report.verdict import counted, title
 from ftreg.run.wording import notes
 
-PLAIN = "plain"
 SELECTION = "selection"
 SOME = 8
 """Names that a note lists before it only counts."""
@@ -61,7 +61,7 @@ def analyse(
     rest = [
         one
         for task, method in arms
-        for other in dict.fromkeys((baseline, f"{MATCHED}{method}"))
+        for other in dict.fromkeys((baseline, f"{MATCHED_PREFIX}{method}"))
         if method != other and (task, other) in arms and (one := Declared(task, method, other)) not in family
     ]
     declared, of_declared = _told_once(compare(family, arms, True, alpha, effect))

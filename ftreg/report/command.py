@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = parser().parse_args(list(arguments))
     with reading():
-        report = _read(options)
+        report = _report(options)
     from ftreg._base.atomic import together
     from ftreg.report import table_files
     from ftreg.report.figures import draw
@@ -92,16 +92,16 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _read(options: argparse.Namespace) -> Report:
-    choice = Choice(options.checkpoint, tuple(_listed(options.metric)), _columns(options.columns))
+def _report(options: argparse.Namespace) -> Report:
+    choice = Choice(options.checkpoint, tuple(_split(options.metric)), _columns(options.columns))
     from ftreg.report.analysis import analyse
-    from ftreg.report.reading import read
+    from ftreg.report.reading import read_runs
 
-    found = read([path.expanduser() for path in options.paths], choice)
+    found = read_runs([path.expanduser() for path in options.paths], choice)
     return analyse(
         found,
         options.baseline,
-        _listed(options.primary),
+        _split(options.primary),
         options.alpha,
         options.effect / 100,
         options.title,
@@ -127,13 +127,13 @@ def _verdict(one: Comparison) -> str:
     return "\n  ! ".join([one.verdict, *one.warnings])
 
 
-def _listed(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _columns(text: str) -> dict[str, str]:
     found = {}
-    for pair in _listed(text):
+    for pair in _split(text):
         name, equals, column = pair.partition("=")
         if not equals or not column:
             raise UsageError(f"--columns: found {pair!r}; write task=NAME, and so on")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ftreg._base.errors import UsageError
-from ftreg.report.inputs import finite
+from ftreg.report.inputs import finite_array
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def variance_components(scores: ArrayLike) -> Components:
     Raises:
         UsageError: not a grid of two by two or more, or a score that is not finite: then some pair is missing.
     """
-    grid = finite("variance_components: scores", scores)
+    grid = finite_array("variance_components: scores", scores)
     if grid.ndim != 2 or min(grid.shape) < 2:
         raise UsageError(
             f"variance_components: scores have shape {grid.shape}; they must be a grid of two or more seeds of the "

@@ -24,7 +24,7 @@ SPLIT = "reported"
 
 Key = tuple[str, str, str]
 """Task, method, seed."""
-Scores = dict[str, dict[str, float]]
+CheckpointScores = dict[str, dict[str, float]]
 """{checkpoint: {metric: value}}"""
 
 
@@ -33,11 +33,11 @@ class _Lines:
     """What the lines of one run say."""
 
     place: str
-    scores: Scores = field(default_factory=dict)
+    scores: CheckpointScores = field(default_factory=dict)
     majority: dict[str, float] = field(default_factory=dict)
 
 
-def read(paths: Sequence[Path], choice: Choice, found: Found) -> None:
+def read_csv(paths: Sequence[Path], choice: Choice, found: Found) -> None:
     """Add the runs of the files.
 
     A file with the column `step` has learning curves; they are kept for runs of the same task, method and seed.
@@ -49,7 +49,7 @@ def read(paths: Sequence[Path], choice: Choice, found: Found) -> None:
     curves: dict[Key, dict[str, list[tuple[int, float]]]] = {}
     headers: set[str] = set()
     for path in paths:
-        _read(path, choice, lines, curves, found, headers)
+        _read_lines(path, choice, lines, curves, found, headers)
     absent = [(name, column) for name, column in choice.columns.items() if column not in headers]
     if absent:
         name, column = absent[0]
@@ -88,7 +88,7 @@ def read(paths: Sequence[Path], choice: Choice, found: Found) -> None:
         )
 
 
-def _read(
+def _read_lines(
     path: Path,
     choice: Choice,
     lines: dict[Key, _Lines],
@@ -162,7 +162,7 @@ def _rows(path: Path, choice: Choice, headers: set[str]) -> Iterator[tuple[str, 
                 if len(values) != len(header):
                     raise UsageError(f"{place}: {len(values)} values for {len(header)} columns; mend the line")
                 row = {name: values[at].strip() for name, at in columns.items()}
-                _check(place, row)
+                _check_line(place, row)
                 yield place, row
     except (csv.Error, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a CSV file in UTF-8 ({error}); give one with a header line") from None
@@ -184,7 +184,7 @@ def _columns(path: Path, header: list[str], given: Mapping[str, str]) -> dict[st
     return found
 
 
-def _check(place: str, row: Mapping[str, str]) -> None:
+def _check_line(place: str, row: Mapping[str, str]) -> None:
     for name in ("task", "method", "seed"):
         if not row[name]:
             raise UsageError(f"{place}: {name} is empty; mend the line")

@@ -23,7 +23,7 @@ FILES = (RESULT, ERROR, CONFIG, CELL)
 STAGES, TUNE, WANDB = "stages", "tune", "wandb"
 
 
-def read(path: Path, choice: Choice, found: Found) -> None:
+def read_folder(path: Path, choice: Choice, found: Found) -> None:
     """Add the runs in or below a folder, and the declared families of their grids.
 
     Runs that tuned a method and stages that others start from are left out: they are no runs of a comparison.
@@ -148,7 +148,7 @@ def _run(folder: Path, root: Path | None, choice: Choice) -> Run | None:
         named = _laid_out(folder, root) or (above == result.task and place.name == seed)
         return Run(
             task=above if named else result.task,
-            method=place.parent.name if named else _describe([*result.methods, *result.callbacks]),
+            method=place.parent.name if named else _named_by_methods([*result.methods, *result.callbacks]),
             seed=place.name if named else seed,
             metric=metric,
             checkpoint=checkpoint,
@@ -188,7 +188,7 @@ def _value(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _describe(methods: list[MethodRecord]) -> str:
+def _named_by_methods(methods: list[MethodRecord]) -> str:
     if methods:
         import ftreg.methods  # noqa: F401  options at their defaults are left out of the names of known methods
     return methods_in_words(methods)
@@ -196,7 +196,7 @@ def _describe(methods: list[MethodRecord]) -> str:
 
 def _curve(path: Path, split: str, metric: str) -> tuple[tuple[int, float], ...]:
     """(step, score) of the split that was watched: the selection split if there is one."""
-    content = history.read(path)
+    content = history.read_history(path)
     rows = [dict(zip(content.columns, cells, strict=True)) for cells in content.rows]
     sign = -1.0 if metric.startswith(REVERSED) else 1.0
     columns = [f"{watched}/{metric.removeprefix(REVERSED)}" for watched in ("selection", split)]

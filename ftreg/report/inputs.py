@@ -14,13 +14,13 @@ def sample(name: str, values: ArrayLike, least: int = 1) -> Floats:
     Raises:
         UsageError: not one-dimensional, fewer than `least`, or not all finite.
     """
-    found = finite(name, values)
+    found = finite_array(name, values)
     if found.ndim != 1 or len(found) < least:
         raise UsageError(f"{name} has shape {found.shape}; it must be a list of {least} or more numbers")
     return found
 
 
-def finite(name: str, values: ArrayLike) -> Floats:
+def finite_array(name: str, values: ArrayLike) -> Floats:
     """`values` as float64, of any shape.
 
     Raises:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ftreg._base.errors import UsageError
-from ftreg.report.inputs import count, finite
+from ftreg.report.inputs import count, finite_array
 from ftreg.report.statistics import Interval, percentiles
 
 Metric = Callable[[NDArray[Any], NDArray[Any]], float]
@@ -29,8 +29,8 @@ def seeds_by_items(
     Raises:
         UsageError: shapes that differ or are not [seeds, items], or a value that is not finite.
     """
-    a, b = finite("seeds_by_items: correct_a", correct_a), finite("seeds_by_items: correct_b", correct_b)
-    _check("seeds_by_items", a, b)
+    a, b = finite_array("seeds_by_items: correct_a", correct_a), finite_array("seeds_by_items: correct_b", correct_b)
+    _check_shapes("seeds_by_items", a, b)
     gap = a - b
     drawn = [(weights @ gap)[items].mean() for weights, items in _draws(a.shape, resamples, seed)]
     return percentiles(gap.mean(), np.array(drawn), level)
@@ -58,7 +58,7 @@ def paired_bootstrap(
         UsageError: shapes that do not go together, or a metric that is not finite.
     """
     a, b, y = np.asarray(predictions_a), np.asarray(predictions_b), np.asarray(labels)
-    _check("paired_bootstrap", a, b)
+    _check_shapes("paired_bootstrap", a, b)
     if len(y) != a.shape[1]:
         raise UsageError(f"paired_bootstrap: {len(y)} labels for predictions of {a.shape[1]} items")
 
@@ -87,6 +87,6 @@ def _draws(shape: tuple[int, ...], resamples: int, seed: int) -> Iterator[tuple[
         yield shares, rng.integers(0, items, items)
 
 
-def _check(name: str, a: NDArray[Any], b: NDArray[Any]) -> None:
+def _check_shapes(name: str, a: NDArray[Any], b: NDArray[Any]) -> None:
     if a.ndim < 2 or a.shape != b.shape or not a.size:
         raise UsageError(f"{name}: shapes {a.shape} and {b.shape}; both must be the same [seeds, items]")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ftreg.report.statistics import Interval, Summary
 from ftreg.run.result import RunResult
 
-MATCHED = "plain@"
+MATCHED_PREFIX = "plain@"
 """Before a method's name: plain at that method's compute."""
 
 

@@ -16,7 +16,7 @@ from ftreg.report.items import paired_bootstrap, seeds_by_items
 from ftreg.report.model import Run
 from ftreg.report.statistics import Interval
 
-Values = NDArray[Any]
+Array = NDArray[Any]
 
 
 def over_items(pairs: Sequence[tuple[Run, Run]], resamples: int = 10_000) -> Interval | None:
@@ -35,7 +35,7 @@ def over_items(pairs: Sequence[tuple[Run, Run]], resamples: int = 10_000) -> Int
     if not pairs or any(run.metric not in METRICS or _file(run) is None for pair in pairs for run in pair):
         return None
     metric = pairs[0][0].metric
-    saved = [[_read(run) for run in pair] for pair in pairs]
+    saved = [[_read_predictions(run) for run in pair] for pair in pairs]
     row_ids, labels, _ = saved[0][0]
     for pair in saved:
         for ids, truth, _ in pair:
@@ -56,7 +56,7 @@ def _file(run: Run) -> Path | None:
     return path if path.is_file() else None
 
 
-def _read(run: Run) -> tuple[Values, Values, Values]:
+def _read_predictions(run: Run) -> tuple[Array, Array, Array]:
     """Row ids, labels, and class ids or values; each [items], in the order of the rows."""
     path = _file(run)
     assert path is not None
@@ -75,7 +75,7 @@ def _read(run: Run) -> tuple[Values, Values, Values]:
     return row_ids[order], labels[order], values[order]
 
 
-def _fault(row_ids: Values, labels: Values, logits: Values) -> str:
+def _fault(row_ids: Array, labels: Array, logits: Array) -> str:
     """What keeps columns from being predictions; empty if nothing does."""
     if not (row_ids.dtype.kind == "i" and labels.dtype.kind in "if" and logits.dtype.kind == "f" and logits.ndim == 2):
         return "not whole numbers as row_id, numbers as label, and as many numbers in every row of logits"
@@ -89,23 +89,23 @@ def _fault(row_ids: Values, labels: Values, logits: Values) -> str:
     return ""
 
 
-def _accuracy(predicted: Values, labels: Values) -> float:
+def _accuracy(predicted: Array, labels: Array) -> float:
     return float((predicted == labels).mean())
 
 
-def _f1(predicted: Values, labels: Values) -> float:
+def _f1(predicted: Array, labels: Array) -> float:
     """Of class 1; 0 where it is neither predicted nor there."""
     positive = int((predicted == 1).sum() + (labels == 1).sum())
     return 2 * float(((predicted == 1) & (labels == 1)).sum()) / positive if positive else 0.0
 
 
-def _macro_f1(predicted: Values, labels: Values) -> float:
+def _macro_f1(predicted: Array, labels: Array) -> float:
     """Of all classes that are predicted or there; of one label a row, micro-F1 is accuracy."""
     found = np.union1d(predicted, labels)
     return float(np.mean([_f1(predicted == one, labels == one) for one in found]))
 
 
-def _matthews(predicted: Values, labels: Values) -> float:
+def _matthews(predicted: Array, labels: Array) -> float:
     """0 where there is one class only."""
     classes = int(max(predicted.max(), labels.max())) + 1
     counts = np.bincount(labels.astype(int) * classes + predicted, minlength=classes**2).reshape(classes, classes)
@@ -114,18 +114,18 @@ def _matthews(predicted: Values, labels: Values) -> float:
     return float((counts.trace() * total - true @ guessed) / np.sqrt(scale)) if scale > 0 else 0.0
 
 
-def _pearson(predicted: Values, labels: Values) -> float:
+def _pearson(predicted: Array, labels: Array) -> float:
     """0 where either is constant."""
     a, b = predicted - predicted.mean(), labels - labels.mean()
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / scale if scale > 0 else 0.0
 
 
-def _spearman(predicted: Values, labels: Values) -> float:
+def _spearman(predicted: Array, labels: Array) -> float:
     return _pearson(stats.rankdata(predicted), stats.rankdata(labels))
 
 
-METRICS: Mapping[str, Callable[[Values, Values], float]] = {
+METRICS: Mapping[str, Callable[[Array, Array], float]] = {
     "accuracy": _accuracy,
     "f1": _f1,
     "matthews": _matthews,

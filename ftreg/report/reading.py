@@ -11,7 +11,7 @@ from ftreg.report.loaded_runs import Choice, Found
 from ftreg.report.model import Run
 
 
-def read(paths: Sequence[Path], choice: Choice | None = None) -> Found:
+def read_runs(paths: Sequence[Path], choice: Choice | None = None) -> Found:
     """All runs of the paths together.
 
     Args:
@@ -27,10 +27,10 @@ def read(paths: Sequence[Path], choice: Choice | None = None) -> Found:
         if not path.is_dir() and not ordinary(path, most=None).exists():
             raise UsageError(f"{path}: no such file or folder; give a folder of runs, or a CSV file of scores")
         if path.is_dir() or path.suffix == ".json":
-            folders.read(path if path.is_dir() else path.parent, choice, found)
+            folders.read_folder(path if path.is_dir() else path.parent, choice, found)
         else:
             tables.append(path)
-    files.read(tables, choice, found)
+    files.read_csv(tables, choice, found)
     if not found.runs:
         states = ", ".join(f"{len(names)} {what}" for what, names in found.missing.items())
         raise UsageError(

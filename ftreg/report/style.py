@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ftreg.report.model import MATCHED, Arm, Comparison, Report, Run
+from ftreg.report.model import MATCHED_PREFIX, Arm, Comparison, Report, Run
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, YELLOW = "#E69F00", "#56B4E9", "#F0E442"
@@ -67,12 +67,11 @@ def tasks(report: Report) -> tuple[str, ...]:
 def methods(report: Report) -> tuple[str, ...]:
     """The baseline, then the others in the order of the arms, each before the baseline at its compute."""
     found = dict.fromkeys(arm.method for arm in report.arms)
-    own = [
-        name for name in found if name != report.baseline and name.removeprefix(MATCHED) not in found.keys() - {name}
-    ]
+    rest = {name: found.keys() - {name} for name in found if name != report.baseline}
+    own = [name for name, others in rest.items() if name.removeprefix(MATCHED_PREFIX) not in others]
     if report.baseline in found:
         own.insert(0, report.baseline)
-    return tuple(name for one in own for name in (one, MATCHED + one) if name in found)
+    return tuple(name for one in own for name in (one, MATCHED_PREFIX + one) if name in found)
 
 
 def looks(report: Report) -> dict[str, Look]:
@@ -80,10 +79,10 @@ def looks(report: Report) -> dict[str, Look]:
     found: dict[str, Look] = {}
     turn = 0
     for name in methods(report):
-        twin = found.get(name.removeprefix(MATCHED))
+        twin = found.get(name.removeprefix(MATCHED_PREFIX))
         if name == report.baseline:
             found[name] = Look(BASELINE)
-        elif twin is not None and name.startswith(MATCHED):
+        elif twin is not None and name.startswith(MATCHED_PREFIX):
             found[name] = Look(twin.colour, twin.marker, hollow=True)
         else:
             # A round of colours, then the same ones with the next marker.

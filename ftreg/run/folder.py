@@ -70,7 +70,7 @@ class Folder:
         if self._own():
             if changed:
                 raise UsageError(f"{self.root / 'config.yaml'} is of another run ({changed}); {REMEDY}")
-            history.read(self.root / METRICS)
+            history.read_history(self.root / METRICS)
             outcome = Outcome.read(self.root / RESULT)
             spent = 0 if outcome is None else outcome.cost.steps
             if self.step < spent:
@@ -132,7 +132,7 @@ class Folder:
         path = self.root / CONFIG
         if not path.exists():
             return "without a config.yaml" if what == BEGUN else ""
-        before = yaml_text.read(path, "take it away")
+        before = yaml_text.read_yaml(path, "take it away")
         try:
             return difference(before, self.config, "there", "here")
         except (AttributeError, KeyError, TypeError):

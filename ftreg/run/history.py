@@ -52,12 +52,12 @@ class History:
         """
         row = {name: _plain(value) for name, value in values.items()} | {STEP: str(step)}
         if self._columns is None:
-            before = read(self.path)
+            before = read_history(self.path)
             if before.torn:
                 self._write(before.columns, before.rows)
             self._columns = before.columns
         if not self.path.is_file() or not row.keys() <= {*self._columns}:
-            before = read(self.path)
+            before = read_history(self.path)
             columns = sorted({*before.columns, *row})
             rows = [dict(zip(before.columns, cells, strict=True)) for cells in before.rows]
             self._write(columns, [[each.get(name, "") for name in columns] for each in [*rows, row]])
@@ -77,7 +77,7 @@ class History:
         Raises:
             UsageError: the file cannot be one that ftreg wrote.
         """
-        before = read(self.path)
+        before = read_history(self.path)
         kept = list(before.rows)
         at = before.columns.index(STEP) if kept else 0
         while kept and int(kept[-1][at]) >= step:
@@ -112,7 +112,7 @@ class History:
                 raise
 
 
-def read(path: Path) -> Content:
+def read_history(path: Path) -> Content:
     """The columns and rows of a file; none where there is no file.
 
     What a kill or a power cut leaves is no row: a last line without its end, a blank one, one of NUL bytes, one with

@@ -33,7 +33,7 @@ def stoppable() -> Iterator[None]:
         what = "outside training: there is nothing to save"
         if _trained:
             what = f"after training; {_how(_trained[-1])}"
-        tell(f"stopped by {_spoken(number)} {what}")
+        tell(f"stopped by {_signal_in_words(number)} {what}")
         raise SystemExit(INTERRUPTED if number == signal.SIGINT and not _trained else STOPPED)
 
     # What is ignored stays so, as under nohup.
@@ -105,7 +105,7 @@ class Interruptions(Checkpoint):
 
     def _hear(self, number: int, _: FrameType | None) -> None:
         _shorten(number)
-        self._told = _spoken(number)
+        self._told = _signal_in_words(number)
         if number == signal.SIGINT:
             tell("Ctrl-C: saves at the end of this step, then stops; once more ends it at once")
 
@@ -126,7 +126,7 @@ def _shorten(number: int) -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _spoken(number: int) -> str:
+def _signal_in_words(number: int) -> str:
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
 

@@ -142,7 +142,7 @@ def set_up(loggers: Iterable[MutableMapping[str, Any]], root: str, group: str, n
         if logger["class_path"].endswith("WandbLogger"):
             if logger["class_path"] in LIGHTNINGS:
                 logger["class_path"] = "ftreg.loggers.WandbLogger"
-            _describe(root, group, name, resumed)
+            _tell_wandb(root, group, name, resumed)
             if options.get("offline"):
                 # jsonargparse fills in wandb's own `mode`, and Lightning lets even None override `offline`.
                 options["mode"] = "offline"
@@ -152,7 +152,7 @@ def set_up(loggers: Iterable[MutableMapping[str, Any]], root: str, group: str, n
     return notices
 
 
-def _describe(root: str, group: str, name: str, resumed: bool) -> None:
+def _tell_wandb(root: str, group: str, name: str, resumed: bool) -> None:
     """Tell W&B by its environment variables, where the user's own and an agent's are not there.
 
     Not in the configuration: `config.yaml` with another seed is another run. Options given there win.

@@ -51,7 +51,7 @@ class Fit:
         return all(method.supervised for method in self.methods) and not TEXT_TASKS.keys() & {*self.tasks}
 
 
-def read(path: Path) -> tuple[list[Fit], bool]:
+def read_fits(path: Path) -> tuple[list[Fit], bool]:
     """The fits that a configuration, a run's folder, or a folder of runs tells of; and whether it is a report's.
 
     Raises:
@@ -229,7 +229,7 @@ def _bare(class_path: str) -> str:
 
 def _load(path: Path) -> Mapping[str, Any]:
     """A YAML or JSON file as `ftreg fit` reads it."""
-    content = yaml_text.read(path, "check the path")
+    content = yaml_text.read_yaml(path, "check the path")
     if not isinstance(content, Mapping):
         raise UsageError(f"{path}: holds no options; give a configuration of `ftreg fit`")
     return content

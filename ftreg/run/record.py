@@ -33,11 +33,11 @@ from glue_tasks.metrics import errors
 
 PACKAGES = ("torch", "pytorch-lightning", "transformers", "torchmetrics", "datasets", "numpy")
 
-Scores = dict[str, dict[str, float]]
+SplitScores = dict[str, dict[str, float]]
 """{split: {metric: value}}"""
 
 
-def record(
+def record_run(
     trainer: pl.Trainer,
     model: FineTuner,
     data: Any,
@@ -124,9 +124,9 @@ def record(
     return result
 
 
-def evaluate(trainer: pl.Trainer, model: FineTuner, data: Any) -> tuple[Scores, dict[str, Predictions]]:
+def evaluate(trainer: pl.Trainer, model: FineTuner, data: Any) -> tuple[SplitScores, dict[str, Predictions]]:
     """Scores and predictions of the present weights on every final split; the loggers hear nothing of it."""
-    scores: Scores = {}
+    scores: SplitScores = {}
     predictions: dict[str, Predictions] = {}
     passes: list[Callable[..., Any]] = [trainer.validate] if data.evaluation_splits else []
     if set(data.final_splits) - set(data.evaluation_splits):

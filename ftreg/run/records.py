@@ -30,7 +30,7 @@ class SeedNumbers(TypedDict):
     split: int
 
 
-class Cell(TypedDict):
+class CellRecord(TypedDict):
     """`cell.json`: the cell of a grid that runs in the folder."""
 
     name: NotRequired[str]
@@ -39,7 +39,7 @@ class Cell(TypedDict):
     seconds: NotRequired[float]
 
 
-class Failure(TypedDict):
+class FailureRecord(TypedDict):
     """`error.json`: how a run failed."""
 
     line: str
@@ -86,8 +86,8 @@ Submitted = dict[str, str]
 """`submitted.json`: the job of each cell."""
 
 KINDS: dict[str, Any] = {
-    CELL: Cell,
-    ERROR: Failure,
+    CELL: CellRecord,
+    ERROR: FailureRecord,
     GRID: GridRecord,
     "matched.json": MatchedArms,
     "tuned.json": TunedArms,

@@ -23,7 +23,7 @@ ADDED: dict[str, Any] = {"model.head": "new"}
 """What options were before they existed, for older checkpoints."""
 
 
-class Provenance(pl.Callback):
+class RunInCheckpoints(pl.Callback):
     """Puts the run's task, resolved configuration and the hashes of its rows into its checkpoints.
 
     Args:

@@ -33,7 +33,7 @@ INHERITED = (ELSEWHERE - {"default_root_dir", "enable_checkpointing"}) | {"preci
 """Trainer options that a stage takes from the target."""
 
 
-def options(config: Mapping[str, Any]) -> dict[str, Any] | None:
+def two_stage_options(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """The options of the TwoStage in a resolved configuration, if it has stages to run."""
     for entry in listed(config["trainer"].get("callbacks")):
         if entry["class_path"].rpartition(".")[2] == "TwoStage" and entry["init_args"].get("stages"):
@@ -41,7 +41,7 @@ def options(config: Mapping[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def arguments(two_stage: Mapping[str, Any], target: Mapping[str, Any]) -> list[str]:
+def stage_arguments(two_stage: Mapping[str, Any], target: Mapping[str, Any]) -> list[str]:
     """`ftreg fit`'s arguments for the last of the stages; the ones before it are its own TwoStage's.
 
     Args:
@@ -51,7 +51,7 @@ def arguments(two_stage: Mapping[str, Any], target: Mapping[str, Any]) -> list[s
     Raises:
         UsageError: a stage is no configuration.
     """
-    *before, own = (_on_some_data(_read(stage), target) for stage in two_stage["stages"])
+    *before, own = (_on_some_data(_groups(stage), target) for stage in two_stage["stages"])
     inherited = {name: target["trainer"][name] for name in INHERITED if target["trainer"].get(name) is not None}
     trainer = inherited | own["trainer"]
     if before:
@@ -116,11 +116,11 @@ def stage_result(folder: Path, weights: str) -> StageResult:
     return result.as_stage(chosen if chosen.is_file() else chosen.with_name("last.ckpt"))
 
 
-def _read(stage: Mapping[str, Any] | str) -> dict[str, dict[str, Any]]:
+def _groups(stage: Mapping[str, Any] | str) -> dict[str, dict[str, Any]]:
     """A stage by groups, each a copy; `callbacks+`, as a file may have it, is `callbacks`."""
     content: Any = stage
     if isinstance(stage, str):
-        content = yaml_text.read(Path(stage).expanduser(), "give the file of a stage")
+        content = yaml_text.read_yaml(Path(stage).expanduser(), "give the file of a stage")
     groups = [content.get(name) or {} for name in GROUPS] if isinstance(content, Mapping) else [content]
     if not all(isinstance(group, Mapping) for group in groups):
         raise UsageError(f"{stage!r} is no configuration; write groups such as data: and model:")

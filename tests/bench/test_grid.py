@@ -28,7 +28,7 @@ def test_settings_in_the_order_in_which_the_later_one_wins(write: Write) -> None
         methods={"m": ["--m.m=1"]},
         seeds={"init": [3, 4], "split": [5]},
     )
-    cells = named(grid.read(path), {})
+    cells = named(grid.read_grid(path), {})
     assert [cell.name for cell in cells] == ["t/m/3-0-5", "t/m/4-0-5"]
     common = ["--a.a=1", "--data.protocol=dev", "--data.train_subset=9", "--t.t=1", "--s.s=1", "--m.m=1"]
     assert list(cells[0].arguments) == [*common, "--seeds.init=3", "--seeds.order=0", "--seeds.split=5"]
@@ -43,11 +43,11 @@ def test_settings_in_the_order_in_which_the_later_one_wins(write: Write) -> None
     ],
 )
 def test_seeds_together_and_crossed(write: Write, seeds: Any, expected: list[tuple[int, ...]]) -> None:
-    assert [astuple(s) for s in grid.read(write(seeds=seeds)).seeds] == expected
+    assert [astuple(s) for s in grid.read_grid(write(seeds=seeds)).seeds] == expected
 
 
 def test_seeds_are_paired_across_methods(write: Write) -> None:
-    cells = named(grid.read(write()), {})
+    cells = named(grid.read_grid(write()), {})
     by_method = {m: [astuple(c.seed) for c in cells if c.method == m] for m in ("plain", "mixout")}
     assert by_method["plain"] == by_method["mixout"] == [(0, 0, 0), (1, 1, 1)]
 
@@ -60,11 +60,14 @@ def test_files_beside_the_grid_come_first(write: Write, tmp_path: Path, monkeypa
     (tmp_path / "a.yaml").touch()
     (here / "a.yaml").touch()
     monkeypatch.chdir(here)
-    assert grid.read(write(base=["a.yaml", "b.yaml"])).base == (f"--config={tmp_path / 'a.yaml'}", "--config=b.yaml")
+    assert grid.read_grid(write(base=["a.yaml", "b.yaml"])).base == (
+        f"--config={tmp_path / 'a.yaml'}",
+        "--config=b.yaml",
+    )
 
 
 def test_tuning_gives_every_method_as_many_settings(write: Write) -> None:
-    found = [cell.name for cell in tuning(grid.read(write(tune=TUNE)))]
+    found = [cell.name for cell in tuning(grid.read_grid(write(tune=TUNE)))]
     assert found == [f"tune/rte/{m}.{n}/{s}" for m in ("plain", "mixout") for n in (0, 1) for s in (8, 9)]
 
 
@@ -75,15 +78,15 @@ def test_a_budget_is_rounded_in_favour_of_plain() -> None:
 
 
 def test_the_primary_family(write: Write) -> None:
-    assert grid.read(write(primary="plain")).primary == (("mixout", "plain"),)
-    assert grid.read(write(primary="matched", match_compute=True)).primary == (("mixout", "plain@mixout"),)
-    assert grid.read(write(primary=[["plain", "mixout"]])).primary == (("plain", "mixout"),)
+    assert grid.read_grid(write(primary="plain")).primary == (("mixout", "plain"),)
+    assert grid.read_grid(write(primary="matched", match_compute=True)).primary == (("mixout", "plain@mixout"),)
+    assert grid.read_grid(write(primary=[["plain", "mixout"]])).primary == (("plain", "mixout"),)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments" / "grids").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_grids_of_this_repository(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT / "tests")
-    assert len(grid.read(path).methods) > 1
+    assert len(grid.read_grid(path).methods) > 1
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from ftreg.__main__ import main
-from ftreg.cli.plan import Plan, build
+from ftreg.cli.plan import FitPlan, build
 from ftreg.run.identity import identity
 from tests.cli.runs import BASE, MIXOUT, ROOT, RTE, SHORT, TINY, fit, metrics, result, same, weights
 
@@ -163,7 +163,7 @@ PRESETS = sorted(
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: str(path.relative_to(ROOT / "experiments")))
 def test_every_method_file_is_parsed(preset: Path) -> None:
     # The tiny encoder has too few layers for a preset that counts them, and nothing is loaded here.
-    plan = build(["fit", *BASE, "--config", str(preset), *RTE, *TINY], Plan)
+    plan = build(["fit", *BASE, "--config", str(preset), *RTE, *TINY], FitPlan)
     (callback,) = plan.config.fit.trainer.callbacks
     method = callback.class_path.rpartition(".")[2]
     assert method == method_of(preset)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from wandb.wandb_agent import Agent
 
-from ftreg.cli.plan import Plan, build
+from ftreg.cli.plan import FitPlan, build
 from tests.cli.offline import config, described, history, offline
 from tests.cli.runs import ROOT, SHORT, result
 
@@ -34,7 +34,7 @@ def test_a_sweep_is_a_list_of_fits(path: Path, last: bool, monkeypatch: pytest.M
     given = {name: value(parameter, last) for name, parameter in sweep["parameters"].items()}
     plan = build(
         [*command[1:-1], *(f"--{name}={v}" for name, v in given.items()), "--model.backbone=tiny", "--data.source=tsv"],
-        Plan,
+        FitPlan,
     )
     assert sweep["metric"] == {"name": f"{plan.datamodule.evaluation_splits[0]}/score", "goal": "maximize"}
     config = plan.config.fit

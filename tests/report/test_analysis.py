@@ -16,7 +16,7 @@ from ftreg.report.analysis import analyse
 from ftreg.report.loaded_runs import Choice, Found
 from ftreg.report.model import Comparison, Report, Run
 from ftreg.report.predicted import METRICS
-from ftreg.report.reading import read
+from ftreg.report.reading import read_runs
 from tests.report.records import grid, record
 
 
@@ -34,7 +34,7 @@ def of(report: Report, method: str, baseline: str = "plain", task: str = "rte") 
 
 
 def test_published_runs_agree_with_pandas_and_scipy(published: Path) -> None:
-    report = analyse(read([published], Choice(checkpoint="best")), baseline="bertadam")
+    report = analyse(read_runs([published], Choice(checkpoint="best")), baseline="bertadam")
     metrics = {"CoLA": "mcc", "MRPC": "acc", "RTE": "acc", "STS-B": "corr"}
     table = pd.read_csv(published).query("checkpoint == 'best'")
     table = table[table.metric == table.task.map(metrics)]
@@ -165,7 +165,7 @@ def test_family_of_a_grid(tmp_path: Path) -> None:
         "plain@freelb": [0.61, 0.62, 0.62, 0.61, 0.63, 0.61],
     }
     family = [("mixout", "plain"), ("freelb", "plain@freelb"), ("smart", "plain")]
-    report = analyse(read([grid(tmp_path, arms, family=family)]))
+    report = analyse(read_runs([grid(tmp_path, arms, family=family)]))
     assert [(c.method, c.baseline, c.primary) for c in report.comparisons] == [
         ("mixout", "plain", True),
         ("freelb", "plain@freelb", True),
@@ -251,12 +251,12 @@ def test_items_are_those_of_the_predictions(tmp_path: Path) -> None:
         for method, predicted in (("mixout", a), ("plain", b)):
             folder = tmp_path / "rte" / method / str(seed)
             record(folder, float(predicted.mean()), seed=seed, predicted=list(predicted))
-    one = of(analyse(read([tmp_path])), "mixout")
+    one = of(analyse(read_runs([tmp_path])), "mixout")
     assert one.items is not None
     assert one.items.estimate == pytest.approx(np.mean(gaps)) == pytest.approx(one.difference.estimate)
     assert one.items.low < one.difference.low < one.difference.high < one.items.high
     (tmp_path / "rte/plain/3/predictions/dev.parquet").unlink()
-    assert of(analyse(read([tmp_path])), "mixout").items is None
+    assert of(analyse(read_runs([tmp_path])), "mixout").items is None
 
 
 @pytest.mark.parametrize("constant", [False, True])
@@ -297,7 +297,7 @@ def test_average_over_the_tasks_that_all_have() -> None:
 
 
 def test_averages_are_of_a_task_s_metrics(published: Path) -> None:
-    report = analyse(read([published]), baseline="adamw")
+    report = analyse(read_runs([published]), baseline="adamw")
     table = pd.read_csv(published).query("checkpoint == 'last'")
     table = table[table.metric.isin(["mcc", "acc_and_f1", "corr"]) | (table.task == "RTE")]
     direct = table.groupby(["method", "task"]).score.mean().groupby("method").mean()
@@ -309,7 +309,7 @@ def test_a_run_fails_by_where_it_ended(tmp_path: Path) -> None:
     """Its best checkpoint, which is reported, may have been better than the majority."""
     for seed in range(3):
         record(tmp_path / f"rte/plain/{seed}", 0.7, seed=seed, failed=seed == 1)
-    (arm,) = analyse(read([tmp_path])).arms
+    (arm,) = analyse(read_runs([tmp_path])).arms
     assert (arm.summary.failed, arm.summary.min) == (1, 0.7)
 
 

@@ -16,7 +16,7 @@ from ftreg.bench.state import score_in_words
 from ftreg.report.analysis import analyse
 from ftreg.report.loaded_runs import Choice
 from ftreg.report.predicted import METRICS
-from ftreg.report.reading import read
+from ftreg.report.reading import read_runs
 from ftreg.run.record import failed
 from ftreg.run.result import Outcome, ReportedScore, RunCost
 from tests.report.records import record
@@ -35,17 +35,17 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_an_error_is_read_with_its_sign_reversed(runs: Path) -> None:
-    run = next(run for run in read([runs]).runs if run.method == "better")
+    run = next(run for run in read_runs([runs]).runs if run.method == "better")
     assert (run.metric, run.score, run.majority) == ("-mse", -0.5, -0.527)
     assert run.scores["dev"] == {"last": {"-mse": -0.5}, "best": {"-mse": -0.5}}
     assert run.curve == ((10, -0.9), (20, -0.5))
-    assert {run.metric for run in read([runs], Choice(metrics=("mse",))).runs} == {"-mse"}
+    assert {run.metric for run in read_runs([runs], Choice(metrics=("mse",))).runs} == {"-mse"}
     with pytest.raises(UsageError, match="--metric: no run has"):
-        read([runs], Choice(metrics=("mae",)))
+        read_runs([runs], Choice(metrics=("mae",)))
 
 
 def test_the_lower_error_wins(runs: Path) -> None:
-    report = analyse(read([runs]), "plain")
+    report = analyse(read_runs([runs]), "plain")
     (one,) = report.comparisons
     assert one.method == "better"
     assert one.difference.estimate == pytest.approx(0.4)
@@ -57,7 +57,7 @@ def test_the_lower_error_wins(runs: Path) -> None:
 def test_a_csv_of_errors_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("task,method,seed,score,metric\nmine,plain,0,250.5,MSE\n")
     with pytest.raises(UsageError, match=r"a.csv:2: less of MSE is better"):
-        read([tmp_path / "a.csv"])
+        read_runs([tmp_path / "a.csv"])
 
 
 @pytest.mark.parametrize(("less", "best"), [(["mse"], 1), ([], 0)])

@@ -11,7 +11,7 @@ import pytest
 
 from ftreg._base.errors import UsageError
 from ftreg.report.loaded_runs import Choice
-from ftreg.report.reading import read
+from ftreg.report.reading import read_runs
 from tests.report.records import grid, record
 
 
@@ -21,7 +21,7 @@ def rows(path: Path, *lines: str) -> Path:
 
 
 def test_published_runs_come_out_whole(published: Path) -> None:
-    found = read([published], Choice(checkpoint="best"))
+    found = read_runs([published], Choice(checkpoint="best"))
     table = pd.read_csv(published).query("checkpoint == 'best'")
     metrics = {"CoLA": "mcc", "MRPC": "acc", "RTE": "acc", "STS-B": "corr"}
     assert len(found.runs) == 600
@@ -35,7 +35,7 @@ def test_published_runs_come_out_whole(published: Path) -> None:
 
 
 def test_last_checkpoint_unless_told_and_it_says_so(published: Path) -> None:
-    found = read([published])
+    found = read_runs([published])
     assert {run.checkpoint for run in found.runs} == {"last"}
     assert any("600 runs" in note and "last is reported" in note for note in found.notes)
     other = next(run for run in found.runs if run.task == "MRPC").scores["reported"]
@@ -45,7 +45,7 @@ def test_last_checkpoint_unless_told_and_it_says_so(published: Path) -> None:
 
 
 def test_metric_is_chosen(published: Path) -> None:
-    found = read([published], Choice(metrics=("f1", "pearson")))
+    found = read_runs([published], Choice(metrics=("f1", "pearson")))
     assert {run.task: run.metric for run in found.runs} == {
         "CoLA": "mcc",
         "MRPC": "f1",
@@ -55,7 +55,7 @@ def test_metric_is_chosen(published: Path) -> None:
 
 
 def test_curves_of_another_file(published: Path, curves: Path) -> None:
-    found = read([published, curves], Choice(columns={"score": "val_score"}))
+    found = read_runs([published, curves], Choice(columns={"score": "val_score"}))
     table = pd.read_csv(curves)
     of_run = table[(table.task == "MRPC") & (table.method == "adamw") & (table.seed == 7) & (table.metric == "acc")]
     run = next(run for run in found.runs if (run.task, run.method, run.seed) == ("MRPC", "adamw", "7"))
@@ -65,7 +65,7 @@ def test_curves_of_another_file(published: Path, curves: Path) -> None:
 
 def test_columns_points_and_undefined(tmp_path: Path) -> None:
     path = rows(tmp_path / "a.csv", "dataset,arm,seed,acc,majority", "rte,plain,0,70.5,52.7", "rte,plain,1,,52.7")
-    found = read([path], Choice(columns={"task": "dataset", "method": "arm", "score": "acc"}))
+    found = read_runs([path], Choice(columns={"task": "dataset", "method": "arm", "score": "acc"}))
     assert [run.score for run in found.runs] == pytest.approx([0.705, math.nan], nan_ok=True)
     assert [run.failed for run in found.runs] == [False, True]
     assert found.runs[0].majority == pytest.approx(0.527)
@@ -101,26 +101,26 @@ def test_columns_points_and_undefined(tmp_path: Path) -> None:
 def test_malformed_csv_is_one_line_with_its_place(tmp_path: Path, lines: list[str], complaint: str) -> None:
     path = rows(tmp_path / "a.csv", *lines)
     with pytest.raises(UsageError, match=f"^{re.escape(f'{path}{complaint}')}") as raised:
-        read([path])
+        read_runs([path])
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t"])
 def test_other_delimiters_and_an_unknown_majority(tmp_path: Path, delimiter: str) -> None:
     lines = ["task,method,seed,score,majority", "stsb,plain,0,0.8,NA", "stsb,plain,1,0.8,"]
-    found = read([rows(tmp_path / "a.csv", *(line.replace(",", delimiter) for line in lines))])
+    found = read_runs([rows(tmp_path / "a.csv", *(line.replace(",", delimiter) for line in lines))])
     assert [(run.score, run.majority, run.failed) for run in found.runs] == [(0.8, None, None)] * 2
 
 
 def test_what_is_in_no_file(tmp_path: Path) -> None:
     path = rows(tmp_path / "a.csv", "task,method,seed,score,metric,checkpoint", "rte,plain,0,0.7,acc,best")
     with pytest.raises(UsageError, match=r"^--columns score=accc: no column 'accc'"):
-        read([path], Choice(columns={"score": "accc"}))
+        read_runs([path], Choice(columns={"score": "accc"}))
     with pytest.raises(UsageError, match=r"^--metric: no run has .acccc.; did you mean .acc."):
-        read([path], Choice(metrics=("acccc",)))
+        read_runs([path], Choice(metrics=("acccc",)))
     other = rows(tmp_path / "b.csv", "task,method,seed,score,metric", "rte,plain,0,0.7,acc")
     with pytest.raises(UsageError, match="some lines of this run name their checkpoint and others do not"):
-        read([path, other])
+        read_runs([path, other])
 
 
 def test_folders_of_a_bench(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_folders_of_a_bench(tmp_path: Path) -> None:
     (runs / "rte-1000/plain/0/wandb/files").mkdir(parents=True)
     (runs / "rte-1000/plain/0/wandb/files/config.yaml").write_text("{}")
     record(runs / "stages" / "mnli-abc", 0.9, "mnli", bench=False)
-    found = read([runs])
+    found = read_runs([runs])
     assert [(r.task, r.method, r.seed) for r in found.runs] == [
         ("rte-1000", method, seed) for method in ("mixout", "plain") for seed in ("0", "1")
     ]
@@ -141,7 +141,7 @@ def test_folders_of_a_bench(tmp_path: Path) -> None:
     assert found.primary == [("rte-1000", "mixout", "plain")]
     assert not found.missing
     assert sum("1 run of tuning" in note or "1 run of a first stage" in note for note in found.notes) == 2
-    assert [r.score for r in read([runs], Choice(checkpoint="last")).runs] == [0.5] * 4
+    assert [r.score for r in read_runs([runs], Choice(checkpoint="last")).runs] == [0.5] * 4
 
 
 def test_runs_without_a_result_are_told(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_runs_without_a_result_are_told(tmp_path: Path) -> None:
     for file in (runs / "rte/plain/3").iterdir():
         file.unlink()
     (runs / "rte/plain/3").rmdir()
-    found = read([runs])
+    found = read_runs([runs])
     assert len(found.runs) == 7
     assert found.missing == {
         "failed": ["rte/mixout/1"],
@@ -169,7 +169,7 @@ def test_a_run_that_diverged_is_one_of_its_arm(tmp_path: Path) -> None:
         (runs / "rte/mixout" / str(seed) / "error.json").write_text(
             json.dumps({"line": f"training diverged at optimizer step {seed}: the loss is nan"})
         )
-    found = read([runs])
+    found = read_runs([runs])
     assert not found.missing
     lost = [run for run in found.runs if run.method == "mixout"]
     assert [(run.seed, run.metric, run.checkpoint, run.curve) for run in lost] == [
@@ -177,7 +177,7 @@ def test_a_run_that_diverged_is_one_of_its_arm(tmp_path: Path) -> None:
     ]
     assert all(math.isnan(run.score) for run in lost)
     with pytest.raises(UsageError, match=r"no run with a score \(3 diverged"):
-        read([runs / "rte" / "mixout"])
+        read_runs([runs / "rte" / "mixout"])
 
 
 def test_failure_and_curve_are_of_the_metric(tmp_path: Path) -> None:
@@ -186,14 +186,14 @@ def test_failure_and_curve_are_of_the_metric(tmp_path: Path) -> None:
     content["scores"]["dev"] = {"last": {"accuracy": 0.7, "f1": 0.5}, "best": {"accuracy": 0.7, "f1": 0.9}}
     content["majority"]["dev"] = {"accuracy": 0.6, "f1": 0.8}
     (folder / "result.json").write_text(json.dumps(content))
-    (run,) = read([tmp_path], Choice(metrics=("f1",))).runs
+    (run,) = read_runs([tmp_path], Choice(metrics=("f1",))).runs
     assert (run.score, run.majority, run.failed, run.curve) == (0.9, 0.8, True, ())
-    assert read([tmp_path]).runs[0].failed is False
+    assert read_runs([tmp_path]).runs[0].failed is False
 
 
 def test_a_grid_s_runs_outside_the_folder_are_not_missing(tmp_path: Path) -> None:
     runs = grid(tmp_path / "runs", {"plain": [0.6, 0.7], "mixout": [0.7, 0.7]})
-    found = read([runs / "rte" / "plain"])
+    found = read_runs([runs / "rte" / "plain"])
     assert len(found.runs) == 2
     assert not found.missing
 
@@ -202,37 +202,37 @@ def test_runs_of_fits_by_hand_are_named_by_their_methods(tmp_path: Path) -> None
     record(tmp_path / "one", 0.6, seed=(0, 1, 2), bench=False)
     record(tmp_path / "two", 0.7, methods=[{"name": "Mixout", "options": {"p": 0.7}}], bench=False)
     record(tmp_path / "rte" / "mine" / "3", 0.7, seed=3, bench=False)
-    found = read([tmp_path / "one", tmp_path / "two" / "result.json", tmp_path / "rte"])
+    found = read_runs([tmp_path / "one", tmp_path / "two" / "result.json", tmp_path / "rte"])
     assert [(r.method, r.seed) for r in found.runs] == [("plain", "0-1-2"), ("Mixout(p=0.7)", "0"), ("mine", "3")]
 
 
 def test_the_same_run_twice(tmp_path: Path) -> None:
     record(tmp_path / "one", 0.6, bench=False)
-    assert len(read([tmp_path / "one", tmp_path]).runs) == 1
+    assert len(read_runs([tmp_path / "one", tmp_path]).runs) == 1
     record(tmp_path / "two", 0.7, bench=False)
     with pytest.raises(UsageError, match=r"two: task rte, method plain, seed 0 is in .*one too"):
-        read([tmp_path])
+        read_runs([tmp_path])
 
 
 def test_malformed_records(tmp_path: Path) -> None:
     folder = record(tmp_path / "rte" / "plain" / "0", 0.6)
     (folder / "result.json").write_text('{"task": "rte"')
     with pytest.raises(UsageError, match=r"result\.json: not the JSON that ftreg writes"):
-        read([tmp_path])
+        read_runs([tmp_path])
     (folder / "result.json").write_text(json.dumps({"task": "rte", "reported": {"split": "dev"}}))
     with pytest.raises(UsageError, match=r"result\.json: not the record of a run"):
-        read([tmp_path])
+        read_runs([tmp_path])
     folder = record(tmp_path / "rte" / "plain" / "1", 0.6)
     text = (folder / "result.json").read_text()
     (folder / "result.json").write_text(text.replace("0.527", '"n/a"'))
     with pytest.raises(UsageError, match=r"1/result\.json: not the record of a run"):
-        read([folder])
+        read_runs([folder])
     (folder / "result.json").write_text(text)
     (folder / "metrics.csv").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match=r"metrics\.csv: not the CSV file that ftreg writes"):
-        read([folder])
+        read_runs([folder])
     with pytest.raises(UsageError, match="no such file or folder"):
-        read([tmp_path / "nothing"])
+        read_runs([tmp_path / "nothing"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no run with a score"):
-        read([tmp_path / "empty"])
+        read_runs([tmp_path / "empty"])

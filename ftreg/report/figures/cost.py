@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from ftreg.report import style
 from ftreg.report.figures.panels import dot, legend, panels, runs_of
-from ftreg.report.model import MATCHED, Arm, Report
+from ftreg.report.model import MATCHED_PREFIX, Arm, Report
 from ftreg.report.verdict import title
 
 UNITS = {"seconds": "training seconds", "steps": "optimizer steps"}
@@ -33,7 +33,7 @@ def figure(report: Report) -> Figure | None:
         arms = [arm for arm in style.arms(report, task) if arm.method in costs and math.isfinite(arm.summary.mean)]
         means = {arm.method: style.POINTS * arm.summary.mean for arm in arms}
         for name in means:
-            matched = MATCHED + name
+            matched = MATCHED_PREFIX + name
             if matched in means:
                 axes.plot(
                     [costs[name], costs[matched]], [means[name], means[matched]], color="0.7", linewidth=1, zorder=1

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from glue_tasks.sources import load as load
     from glue_tasks.submission import write_submission as write_submission
     from glue_tasks.tasks import GLUE as GLUE
+    from glue_tasks.tasks import Conll as Conll
     from glue_tasks.tasks import Hub as Hub
     from glue_tasks.tasks import Server as Server
     from glue_tasks.tasks import Task as Task
     from glue_tasks.tasks import Tsv as Tsv
 
 _HOME = {
+    "Conll": "tasks",
     "GLUE": "tasks",
     "DataError": "errors",
     "GlueDataModule": "data",

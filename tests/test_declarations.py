@@ -9,6 +9,7 @@ import yaml
 from ftreg.__main__ import main
 from ftreg._base.errors import UsageError
 from ftreg.cli.declared import check_tasks, with_metrics
+from ftreg.run.resume import difference
 from glue_tasks.data import GlueDataModule
 from glue_tasks.errors import DataError
 from glue_tasks.tasks import GLUE, Hub, Server, Task, Tsv, declare
@@ -236,6 +237,15 @@ def test_a_kind_that_follows_from_the_labels_changes_no_record() -> None:
     assert declare(said) == declare({**GOOD}) == Task("mine", ("text",), ("no", "yes"))
     assert GLUE["rte"].kind == "single_label"
     assert GLUE["stsb"].kind == "regression"
+
+
+def test_a_run_without_declared_metrics_is_gone_on_with() -> None:
+    """Its `config.yaml` has the task as it was parsed; what is asked for now has the metrics written out."""
+    parsed = {**GOOD, "metrics": [], "kind": None, "conll": None}
+    there, here = ({"model": {}, "data": {"task": dict(parsed)}, "seeds": {}, "trainer": {}} for _ in range(2))
+    assert difference(there, with_metrics(here), "there", "here") == ""
+    there["data"]["task"] |= {"kind": "tokens"}
+    assert "data.task is" in difference(there, here, "there", "here")
 
 
 def test_lists_serve_as_tuples() -> None:

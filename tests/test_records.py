@@ -2,7 +2,8 @@
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from ftreg._base.errors import UsageError
 from ftreg.bench.state import read_state
+from ftreg.report.model import Run
 from ftreg.report.predicted import over_items
 from ftreg.report.reading import read_runs
 from ftreg.run.records import read_record
@@ -184,6 +186,36 @@ def test_predictions_of_other_types_are_refused(tmp_path: Path, wrong: dict[str,
     assert str(error.value).startswith(f"{path}: ")
     assert str(error.value).endswith("; run it again")
     assert len(str(error.value)) < 500
+
+
+def pair_of(tmp_path: Path, metric: str, columns: Mapping[str, dict[str, Any]]) -> tuple[Run, Run]:
+    """The runs of mixout and plain with these predictions."""
+    for method, found in columns.items():
+        folder = record(tmp_path / "rte" / method / "0", 0.6, predicted=[1, 0])
+        table = pa.table({"row_id": list(range(len(found["label"]))), **found})
+        pq.write_table(table, folder / "predictions" / "dev.parquet")
+    runs = {run.method: replace(run, metric=metric) for run in read_runs([tmp_path]).runs}
+    return runs["mixout"], runs["plain"]
+
+
+@pytest.mark.parametrize("metric", ["micro_f1", "macro_f1", "subset_accuracy"])
+def test_sets_of_labels_are_compared_by_the_row(tmp_path: Path, metric: str) -> None:
+    labels = [[1, 0], [0, 0], [1, 1], [0, 1]] * 5
+    right = [[2.0 * one - 1 for one in row] for row in labels]
+    wrong = [[-0.5, -0.5]] * 20
+    pair = pair_of(
+        tmp_path, metric, {"mixout": {"label": labels, "logits": right}, "plain": {"label": labels, "logits": wrong}}
+    )
+    found = over_items([pair], resamples=200)
+    assert found is not None
+    assert found.estimate == pytest.approx(0.75 if metric == "subset_accuracy" else 1)
+    assert found.low <= found.estimate <= found.high
+
+
+@pytest.mark.parametrize("metric", ["entity_f1", "accuracy"])
+def test_tokens_are_no_sample_of_items(tmp_path: Path, metric: str) -> None:
+    words = {"label": [[0, 1], [0]], "logits": [[[0.1, 0.2], None], [[0.3, 0.1]]]}
+    assert over_items([pair_of(tmp_path, metric, {"mixout": words, "plain": words})]) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1" + b"\0" * 50 + b"PAR1", b"\xff" * 1000])

@@ -12,11 +12,14 @@ import pytest
 import pytorch_lightning as pl
 import tokenizers
 import torch
+from datasets import ClassLabel, Dataset, Features, Value
+from datasets import Sequence as ListOf
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import ftreg
 from ftreg.lightning.predictions import Collector, Predictions
 from ftreg.run.record import write_predictions
+from glue_tasks import hub
 from glue_tasks.data import GlueDataModule
 from glue_tasks.errors import DataError
 from glue_tasks.loader import EvalLoader
@@ -178,6 +181,17 @@ def test_what_is_refused_says_where(read: Read, name: str, content: str, message
         read(content, name)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_tokens_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Features({"tokens": ListOf(Value("string")), "ner_tags": ListOf(ClassLabel(names=["B-PER", "O"]))})
+    rows: dict[str, Any] = {"tokens": [["a", "b"], ["c"]], "ner_tags": [[0, 1], [1]]}
+    monkeypatch.setattr(hub, "fetch", lambda task, split: (Dataset.from_dict(rows, found), "there/train"))
+    task = Task("ner", ("tokens",), TAGS, kind="tokens", label="ner_tags")
+    assert load(task, "train", "hub")["label"][:] == [[1, 0], [0]]
+    rows["ner_tags"][1] = [1, 1]
+    with pytest.raises(DataError, match="there/train, row 1: 1 tokens, but 2 labels; write one for each token"):
+        load(task, "train", "hub")
 
 
 def test_a_pattern_may_have_any_ending(tmp_path: Path) -> None:

@@ -27,24 +27,32 @@ def over_items(pairs: Sequence[tuple[Run, Run]], resamples: int = 10_000) -> Int
         resamples: bootstrap draws; a tenth of them for metrics that are no mean over items.
 
     Returns:
-        None if a run has not saved its predictions, or the runs are not of the same items.
+        None if a run has not saved its predictions, or the runs are not of the same items; or where items are tokens,
+        which are no sample: neighbours make one entity.
 
     Raises:
         UsageError: a file of predictions that cannot be read.
     """
-    if not pairs or any(run.metric not in METRICS or _file(run) is None for pair in pairs for run in pair):
+    known = {*METRICS, *SET_METRICS}
+    if not pairs or any(run.metric not in known or _file(run) is None for pair in pairs for run in pair):
         return None
     metric = pairs[0][0].metric
-    saved = [[_read_predictions(run) for run in pair] for pair in pairs]
+    read = [[_read_predictions(run) for run in pair] for pair in pairs]
+    saved = [[found for found in pair if found is not None] for pair in read]
+    if any(len(pair) < 2 for pair in saved):
+        return None
     row_ids, labels, _ = saved[0][0]
+    among = METRICS if labels.ndim == 1 else SET_METRICS
+    if metric not in among:
+        return None
     for pair in saved:
         for ids, truth, _ in pair:
             if not (np.array_equal(ids, row_ids) and np.array_equal(truth, labels)):
                 return None
     a, b = (np.stack([pair[side][2] for pair in saved]) for side in (0, 1))
-    if metric == "accuracy":
+    if metric == "accuracy" and labels.ndim == 1:
         return seeds_by_items(a == labels, b == labels, resamples=resamples)
-    return paired_bootstrap(METRICS[metric], a, b, labels, resamples=max(1, resamples // 10))
+    return paired_bootstrap(among[metric], a, b, labels, resamples=max(1, resamples // 10))
 
 
 def _file(run: Run) -> Path | None:
@@ -56,13 +64,19 @@ def _file(run: Run) -> Path | None:
     return path if path.is_file() else None
 
 
-def _read_predictions(run: Run) -> tuple[Array, Array, Array]:
-    """Row ids, labels, and class ids or values; each [items], in the order of the rows."""
+def _read_predictions(run: Run) -> tuple[Array, Array, Array] | None:
+    """Row ids, labels, and class ids or values; each [items], in the order of the rows. None where rows have tokens.
+
+    Of sets of labels, the last two are of 0 and 1, [items, labels].
+    """
     path = _file(run)
     assert path is not None
     try:
         table = pq.read_table(ordinary(path, most=None), columns=["row_id", "label", "logits"])
-        row_ids, labels = (table[name].to_numpy() for name in ("row_id", "label"))
+        if _lists_of_lists(table.schema.field("logits").type):
+            return None
+        row_ids, label = table["row_id"].to_numpy(), table["label"]
+        labels = np.array(label.to_pylist()) if pa.types.is_list(label.type) else label.to_numpy()
         logits = np.array(table["logits"].to_pylist())
     except (pa.ArrowException, OSError, ValueError) as error:
         why = " ".join(str(error).split())[:200]
@@ -70,9 +84,16 @@ def _read_predictions(run: Run) -> tuple[Array, Array, Array]:
     fault = _fault(row_ids, labels, logits)
     if fault:
         raise UsageError(f"{path}: {fault}; run it again")
-    values = logits[:, 0] if logits.shape[1] == 1 else logits.argmax(1)
+    if labels.ndim == 2:
+        values: Array = (logits > 0).astype(np.int64)
+    else:
+        values = logits[:, 0] if logits.shape[1] == 1 else logits.argmax(1)
     order = row_ids.argsort()
     return row_ids[order], labels[order], values[order]
+
+
+def _lists_of_lists(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) and pa.types.is_list(kind.value_type))
 
 
 def _fault(row_ids: Array, labels: Array, logits: Array) -> str:
@@ -81,6 +102,9 @@ def _fault(row_ids: Array, labels: Array, logits: Array) -> str:
         return "not whole numbers as row_id, numbers as label, and as many numbers in every row of logits"
     if not len(row_ids):
         return "no rows"
+    if labels.ndim == 2:
+        fits = labels.dtype.kind == "i" and labels.shape == logits.shape and {*np.unique(labels)} <= {0, 1}
+        return "" if fits else "labels that are not a 0 or 1 for each of the logits"
     classes = logits.shape[1]
     if not classes:
         return "no logits"
@@ -136,3 +160,21 @@ METRICS: Mapping[str, Callable[[Array, Array], float]] = {
     "-mse": lambda predicted, labels: -float(((predicted - labels) ** 2).mean()),
     "-mae": lambda predicted, labels: -float(np.abs(predicted - labels).mean()),
 }
+
+
+def _micro_f1(predicted: Array, labels: Array) -> float:
+    """Of all decisions together; of sets of labels, [items, labels]."""
+    return _f1(predicted.ravel(), labels.ravel())
+
+
+def _mean_f1(predicted: Array, labels: Array) -> float:
+    """The mean over labels; 0 for one that is neither predicted nor there."""
+    return float(np.mean([_f1(p, y) for p, y in zip(predicted.T, labels.T, strict=True)]))
+
+
+SET_METRICS: Mapping[str, Callable[[Array, Array], float]] = {
+    "micro_f1": _micro_f1,
+    "macro_f1": _mean_f1,
+    "subset_accuracy": lambda predicted, labels: float((predicted == labels).all(axis=1).mean()),
+}
+"""Of sets of labels, both arguments [items, labels] of 0 and 1."""

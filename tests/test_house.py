@@ -62,3 +62,27 @@ def test_files_are_short() -> None:
     files = [*FILES, *(ROOT / "glue_tasks").rglob("*.py")]
     long = {str(path.relative_to(ROOT)): n for path in files if (n := path.read_text().count("\n")) > 300}
     assert not long
+
+
+SENTENCES = ("_base", "run", "cli", "bench", "report")
+NO_VERB = frozenset(
+    {
+        "A", "All", "An", "As", "At", "Before", "Between", "By", "Done", "For", "Found", "How", "In", "None", "Not",
+        "Nothing", "Of", "One", "The", "Told", "Up", "What", "Where", "Whether", "Which", "Whose", "With", "Without",
+    }
+)  # fmt: skip
+"""First words of phrases that name what a function returns and do not say that it returns it."""
+
+
+@pytest.mark.parametrize("folder", SENTENCES)
+def test_a_function_says_what_it_does(folder: str) -> None:
+    """Its docstring begins with a verb: `Return …`, `Read …`; what only looks like a value is a property."""
+    wrong = []
+    for path in sorted((ROOT / "ftreg" / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef) or any("property" in ast.unparse(d) for d in node.decorator_list):
+                continue
+            first = (ast.get_docstring(node) or "Return").split()[0].rstrip(",;:.")
+            if not first.isalpha() or first[0].islower() or first in NO_VERB:
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {first} …")
+    assert not wrong

@@ -1,1 +1,1 @@
-"""What every other folder uses: errors, checks of options, messages, whole files, locks. Nothing here imports torch."""
+"""Every other folder uses what is here: errors, checks of options, messages, whole files, locks; none imports torch."""

@@ -21,7 +21,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 
 @contextmanager
 def together(folder: Path) -> Iterator[Path]:
-    """An empty folder whose files are moved into `folder` at the end; an error before that leaves all as it was.
+    """Open an empty folder whose files are moved into `folder` at the end; an error before that leaves all as it was.
 
     Raises:
         UsageError: the disk is full, say.
@@ -37,7 +37,7 @@ def together(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def complaining(path: Path) -> Iterator[None]:
-    """One line for what the system refuses."""
+    """Raise what the system refuses as one line."""
     try:
         yield
     except OSError as error:

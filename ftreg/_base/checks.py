@@ -1,4 +1,4 @@
-"""Checks of options, each of which complains in one line that names the option.
+"""Options are checked here, and what is wrong with one is said in a line that names it.
 
 `typed` comes first in every `__init__` that a user's options reach; what else holds of them comes after it.
 """
@@ -12,7 +12,7 @@ from glue_tasks.shown import shown
 
 
 def typed(owner: str, function: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """Each argument is of its declared type, one of its `Literal`'s values, and finite if it is a number.
+    """Check that each argument is of its declared type, one of its `Literal`'s values, and finite if it is a number.
 
     Args:
         owner: what the option's name begins with, such as a method.
@@ -27,7 +27,7 @@ def typed(owner: str, function: Callable[..., Any], given: Mapping[str, Any]) ->
 
 
 def at_least(method: str, low: float, **options: float) -> None:
-    """Each option is a finite number, and not below `low`.
+    """Check that each option is a finite number, and not below `low`.
 
     Raises:
         UsageError: which option, its value, and what it may be.
@@ -38,7 +38,7 @@ def at_least(method: str, low: float, **options: float) -> None:
 
 
 def within(method: str, low: float, high: float, **options: float) -> None:
-    """Each option lies in [low, high].
+    """Check that each option lies in [low, high].
 
     Raises:
         UsageError: which option, its value, and what it may be.

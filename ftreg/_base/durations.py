@@ -1,8 +1,8 @@
-"""Durations in words."""
+"""Durations are written as one would say them."""
 
 
 def in_words(seconds: float | None) -> str:
-    """`1 h 05 min`, `3 min`, `40 s`."""
+    """Return `1 h 05 min`, `3 min`, `40 s`."""
     if seconds is None:
         return "not known before a run is done"
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend. `str(error)` is the one line that the command line prints."""
+"""These errors are the user's to mend, and `str(error)` is the one line that the command line prints."""
 
 
 class UsageError(ValueError):

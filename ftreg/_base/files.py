@@ -1,4 +1,4 @@
-"""Ordinary files, as `glue_tasks.files` knows them; here the refusal is a `UsageError`."""
+"""Ordinary files are told from pipes and devices as by `glue_tasks.files`; here the refusal is a `UsageError`."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from ftreg._base.errors import UsageError
 from glue_tasks.files import fault
 
 TEXT = 16 * 10**6
-"""Bytes that a configuration, a grid or a record may have: the largest ones have some thousands."""
+"""The most bytes that a configuration, a grid or a record may have: the largest ones have some thousands."""
 
 
 def ordinary(file: Path, most: int | None = TEXT, where: str = "") -> Path:
-    """The same file, for a reader: `ordinary(path).read_text()`.
+    """Return the same file, for a reader: `ordinary(path).read_text()`.
 
     Args:
         most: bytes that such a file may have; None for any number.

@@ -1,4 +1,4 @@
-"""The processes of one launch, before they have found one another."""
+"""The processes of one launch recognise one another before they are connected."""
 
 import os
 import uuid
@@ -20,12 +20,12 @@ LAUNCHERS = (
 
 
 def first() -> bool:
-    """Whether this process is the first of all machines; each machine may have one that Lightning ranks 0."""
+    """Return whether this process is the first of all machines; each machine may have one that Lightning ranks 0."""
     return not getattr(rank_zero_only, "rank", 0) and not int(os.environ.get("NODE_RANK", 0))
 
 
 def launch() -> str:
-    """A name that all processes of this launch know and no other launch has."""
+    """Return a name that all processes of this launch know and no other launch has."""
     if LAUNCH not in os.environ:
         found = [f"{name}={os.environ[name]}" for name in LAUNCHERS if name in os.environ]
         # Lightning's own launcher starts the others later, with this environment.

@@ -1,4 +1,4 @@
-"""An exclusive lock on a file. The kernel holds it: a process that is gone holds nothing."""
+"""A lock on a file excludes other processes; the kernel holds it, so one that is gone holds nothing."""
 
 import os
 import sys
@@ -30,7 +30,7 @@ class Lock:
         self.file = -1
 
     def take(self, tries: int = 3) -> bool:
-        """Try; again in a moment, since who only looks whether it is held has it for that long."""
+        """Try to take it; again in a moment, since who only looks whether it is held has it for that long."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for turn in range(tries):
             if turn:

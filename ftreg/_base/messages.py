@@ -1,4 +1,4 @@
-"""One line for every mistake, whichever library finds it: a command reads and checks first, and then it runs.
+"""Every mistake is told in one line, whichever library finds it: a command reads and checks first, and then it runs.
 
     reading()   whatever is raised in here is the input's fault: it leaves as one UsageError
     running()   whatever is raised in here is as it is: a fault of ours keeps its traceback
@@ -20,9 +20,9 @@ from glue_tasks.errors import DataError
 TRACEBACK = "FTREG_TRACEBACK"
 """Set this environment variable to see where a one-line error came from."""
 LONGEST = 480
-"""Characters of a message, without what is printed before it."""
+"""The most characters of a message, without what is printed before it."""
 WORD = 120
-"""Characters of a path or a value in a message that is too long."""
+"""The most characters of a path or a value in a message that is too long."""
 HAD_BEGUN = "raised by a run that had begun"
 TOLD = (UsageError, DataError, OSError)
 """Errors that say themselves what is to be mended, whenever they come: a disk may fill up in a run."""
@@ -84,7 +84,7 @@ def answered(program: str) -> Callable[[Callable[P, int]], Callable[P, int]]:
 
 
 def known(error: BaseException | None) -> BaseException | None:
-    """The error itself, or what caused it, if that tells what is to be mended."""
+    """Return the error itself, or what caused it, if that tells what is to be mended."""
     # The last of them is Lightning's, and importing it imports torch.
     while not (error is None or isinstance(error, TOLD) or type(error).__name__ == "MisconfigurationException"):
         error = error.__cause__
@@ -92,7 +92,7 @@ def known(error: BaseException | None) -> BaseException | None:
 
 
 def told(error: BaseException) -> str:
-    """What an error says, in a line that names its kind where it does not speak for itself."""
+    """Return what an error says, in a line that names its kind where it does not speak for itself."""
     found = known(error)
     if isinstance(found, OSError) and not isinstance(found, UsageError | DataError):
         names = [os.fsdecode(name) for name in (found.filename, found.filename2) if isinstance(name, str | bytes)]
@@ -109,7 +109,7 @@ def told(error: BaseException) -> str:
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:
-    """The text in one line of printable characters, at most `longest` of them.
+    """Return the text in one line of printable characters, at most `longest` of them.
 
     What it quotes gives way first; then its middle: the beginning says what and where, the end what to do.
     """
@@ -121,7 +121,7 @@ def shortened(text: str, longest: int = LONGEST) -> str:
 
 
 def _cut(text: str, longest: int) -> str:
-    """The first three fifths of what may stay, and the last two."""
+    """Keep the first three fifths of what may stay, and the last two."""
     if len(text) <= longest:
         return text
     end = (longest - 1) * 2 // 5

@@ -1,4 +1,4 @@
-"""Names that a user gives: the nearest valid one, lists of them, and classes at dotted paths."""
+"""Names that a user gives are looked up: the nearest valid one, lists of them, and classes at dotted paths."""
 
 import importlib
 from collections.abc import Collection
@@ -9,17 +9,17 @@ from glue_tasks.shown import nearest
 
 
 def unknown(what: str, name: str, valid: Collection[str]) -> str:
-    """One line: what is wrong, the nearest valid name, and all of them."""
+    """Return one line: what is wrong, the nearest valid name, and all of them."""
     return f"{what} {name!r}; {nearest(name, valid)}Valid: {', '.join(valid)}"
 
 
 def listed(value: Any) -> list[Any]:
-    """None, one entry or several, as `trainer.callbacks` may hold them, as a list."""
+    """Return a list of what may be None, one entry or several, as `trainer.callbacks` may be."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def imported(name: str, where: str) -> type:
-    """The class at a dotted path.
+    """Import the class at a dotted path.
 
     Args:
         name: the path.

@@ -1,4 +1,4 @@
-"""What the libraries print that is wrong, known or of no use in a fine-tuning run."""
+"""Libraries print much that is wrong, known or of no use in a fine-tuning run; here they are told not to."""
 
 import logging
 import sys
@@ -26,7 +26,7 @@ ANSWERED = (
 
 
 def quiet() -> None:
-    """Errors and warnings stay, in one line; advertisements, reports on a fresh head and bars outside a terminal go."""
+    """Silence advertisements, reports on a fresh head, and bars outside a terminal; warnings stay, in one line."""
     warnings.formatwarning = lambda message, *_, **__: f"ftreg: warning: {shortened(str(message))}\n"
     for message in ANSWERED:
         warnings.filterwarnings("ignore", message)

@@ -1,4 +1,4 @@
-"""The three seeds of a run."""
+"""A run has three seeds."""
 
 from dataclasses import dataclass
 

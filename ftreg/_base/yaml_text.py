@@ -1,4 +1,4 @@
-"""One reader of YAML, for everything that people write: configurations, stages, grids, values on the command line.
+"""Everything that people write is read by one reader of YAML: configurations, stages, grids, command-line values.
 
 It gives text, numbers, true, false, null, lists, and mappings with text for keys; `1e-5` is a number and `2001-01-01`
 is text. What YAML has beyond that is refused, and so is what would cost more than it can mean: a key twice, of which
@@ -17,20 +17,20 @@ from ftreg._base.errors import UsageError
 from ftreg._base.files import ordinary
 
 LARGEST = 1 << 18
-"""Characters."""
+"""The most characters of a text."""
 DEEPEST = 32
-"""Levels of nesting."""
+"""The most levels of nesting."""
 MOST = 20_000
-"""Entries, with what aliases stand for."""
+"""The most entries, with what aliases stand for."""
 TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
 
 
 class TooMuchError(UsageError):
-    """No configuration looks like that."""
+    """A text is longer, deeper or larger than any configuration is."""
 
 
 def read_yaml(path: Path, remedy: str) -> Any:
-    """What a file holds.
+    """Return what a file holds.
 
     Args:
         path: of the file.
@@ -55,7 +55,7 @@ def read_yaml(path: Path, remedy: str) -> Any:
 
 
 def parse_yaml(text: str, where: str = "") -> Any:
-    """What a text holds.
+    """Return what a text holds.
 
     Args:
         text: one document.
@@ -96,7 +96,7 @@ class _Open:
 
 
 def _check_events(text: str, place: str) -> None:
-    """Refuse by its events, of which none is kept, what nobody would mean."""
+    """Refuse what nobody would mean, by the parser's events, of which none is kept."""
     if len(text) > LARGEST:
         raise TooMuchError(f"{place}1: {len(text):,} characters; a configuration has {LARGEST:,} at most")
     stack, sizes, documents = [_Open(None)], dict[str, int](), 0
@@ -133,7 +133,7 @@ def _check_events(text: str, place: str) -> None:
 
 
 def _key(parent: _Open, event: yaml.NodeEvent, line: str) -> None:
-    """A mapping's keys are text, each there once."""
+    """Refuse a mapping's key that is no text or is there twice."""
     if parent.keys is None:
         return
     parent.at_key, is_key = not parent.at_key, parent.at_key
@@ -147,7 +147,7 @@ def _key(parent: _Open, event: yaml.NodeEvent, line: str) -> None:
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Complaints about keys and values that are none of our kinds; few, since sizes have been checked."""
+    """Yield complaints about keys and values that are none of our kinds; few, since sizes have been checked."""
     if isinstance(value, dict):
         for name, item in value.items():
             if not isinstance(name, str):
@@ -166,13 +166,13 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def is_text(value: str) -> bool:
-    """Whether it can be written to a file and name one: no NUL, no surrogate, as bytes that are no UTF-8 become."""
+    """Return whether it can be in a file and name one: no NUL, no surrogate, as bytes that are no UTF-8 become."""
     return "\0" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 @cache
 def _jsonargparse() -> Any:
-    """`ftreg fit` reads by jsonargparse: what is read before it, and beside it, has to be the same."""
+    """Return jsonargparse's reader, which `ftreg fit` has: what is read before it, and beside it, must be the same."""
     from jsonargparse import get_loader
 
     return get_loader("yaml")

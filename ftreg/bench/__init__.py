@@ -1,4 +1,4 @@
-"""`ftreg bench`: every method on every task with every seed, each an ordinary `ftreg fit` in a folder of its own.
+"""`ftreg bench` runs every method on every task with every seed, each an ordinary `ftreg fit` in its own folder.
 
     grid file  ──▶  cells  ──▶  what their folders say  ──▶  a launcher runs what is missing
                       ▲                                              │

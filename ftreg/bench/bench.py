@@ -1,4 +1,4 @@
-"""One call of `ftreg bench`: what it knows it reads from the folders, each time anew."""
+"""One call of `ftreg bench` reads what it knows from the folders, each time anew."""
 
 import argparse
 import os
@@ -45,7 +45,7 @@ class Bench:
         self.warned: set[str] = set()
 
     def run(self) -> int:
-        """Everything that is known to be run; then what that decides, until nothing is left."""
+        """Run everything that is known to be run; then what that decides, until nothing is left."""
         ended: set[str] = set()
         while True:
             cells = self.cells()
@@ -84,7 +84,7 @@ class Bench:
             ended |= {job.cell.name for job in left}
 
     def cells(self) -> list[Cell]:
-        """All that can be known of by now, tuning first."""
+        """Return all cells that can be known of by now, tuning first."""
         grid, keep = self.grid, not self.options.dry_run
         tuning = of.tuning(grid)
         chosen = decisions.tuned(grid, tuning, self.runs, self._diverged, keep)
@@ -105,12 +105,12 @@ class Bench:
         return self._only(found)
 
     def _length(self, cell: Cell) -> tuple[int | None, int]:
-        """How long a cell trains: epochs and steps, as the trainer's options say it."""
+        """Return how long a cell trains: epochs and steps, as the trainer's options say it."""
         trainer = self._plan(cell).resolved["trainer"]
         return trainer["max_epochs"], trainer["max_steps"]
 
     def _diverged(self, cell: Cell) -> bool:
-        """Whether the cell's run did, with the options that it has now."""
+        """Return whether the cell's run diverged, with the options that it has now."""
         error = read_record(cell.folder(self.runs) / ERROR)
         return diverged(error) and error.get("identity") in (None, self._plan(cell).identity())
 
@@ -157,14 +157,14 @@ class Bench:
             )
 
     def _state(self, cell: Cell) -> State:
-        """As its folder says; the error of another configuration is not its own."""
+        """Return what a cell's folder says; the error of another configuration is not its own."""
         state, own = read_state(cell.folder(self.runs)), self.jobs[cell.name].identity
         if state.status is Status.FAILED and read_record(cell.folder(self.runs) / ERROR).get("identity", own) != own:
             return State(Status.WAITING)
         return state
 
     def _places(self, cells: Iterable[Cell]) -> tuple[int, list[local.Environment]]:
-        """How many runs at a time, and what each of them gets."""
+        """Return how many runs there are at a time, and what each of them gets."""
         trainers = [self.plans[cell.name].resolved["trainer"] for cell in cells]
         gpus = _gpus() if any(trainer["accelerator"] in ("auto", "gpu", "cuda") for trainer in trainers) else []
         each = max((_devices(trainer["devices"]) for trainer in trainers), default=1)
@@ -172,7 +172,7 @@ class Bench:
         return workers, list(local.places(workers, gpus, each))
 
     def _resources(self) -> dict[str, str]:
-        """Options of sbatch: the grid's, then the command line's."""
+        """Return the options of sbatch: the grid's, then the command line's."""
         given = {}
         for option in self.options.slurm:
             name, equals, value = option.partition("=")
@@ -202,7 +202,7 @@ class Bench:
             write_json(path, record)
 
     def _show(self, cells: Sequence[Cell], states: dict[str, State]) -> None:
-        """For --dry-run: the cells, and the time that they may take."""
+        """Print, for --dry-run, the cells and the time that they may take."""
         for cell in cells:
             state = states[cell.name]
             print(f"{state.status:<8} {cell.name}{'  ' if state.line else ''}{state.line}")
@@ -214,7 +214,7 @@ class Bench:
         print(f"time left with {workers} at a time: {in_words(estimate(cells, states, self.runs, workers))}")
 
     def _end(self, progress: Progress, drawn: bool) -> int:
-        """The last words, below the table if there is one already."""
+        """Print the last words, below the table if there is one already."""
         if progress.live and not drawn:
             progress.draw()
         else:
@@ -238,7 +238,7 @@ class Bench:
 
 
 def _another(cell: Cell, folder: Path, plan: Checked, what: str) -> str:
-    """The complaint about a folder with another configuration's run."""
+    """Return the complaint about a folder with another configuration's run."""
     config = folder / CONFIG
     before = yaml_text.read_yaml(config, "take it away") if config.exists() else {}
     found = difference(before, plan.resolved) if before else ""
@@ -249,7 +249,7 @@ def _another(cell: Cell, folder: Path, plan: Checked, what: str) -> str:
 
 
 def _gpus() -> list[str]:
-    """Names of the GPUs that this process may use."""
+    """Return the names of the GPUs that this process may use."""
     import torch
 
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -258,7 +258,7 @@ def _gpus() -> list[str]:
 
 
 def _devices(option: Any) -> int:
-    """How many devices `trainer.devices` asks for; one where that depends on the machine."""
+    """Return how many devices `trainer.devices` asks for; one where that depends on the machine."""
     if isinstance(option, list):
         return len(option)
     return int(option) if str(option).isdigit() and int(option) > 0 else 1

@@ -1,4 +1,4 @@
-"""Cells: what a grid runs, each a list of `ftreg fit` arguments under a name that is its folder."""
+"""A grid runs cells, each a list of `ftreg fit` arguments under a name that is its folder."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping
@@ -25,18 +25,18 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Unique in the grid; also the folder below that of all runs."""
+        """The cell's name, unique in the grid; also its folder below that of all runs."""
         if self.setting is None:
             return f"{self.task}/{self.method}/{self.seed}"
         return f"tune/{self.task}/{self.method}.{self.setting}/{self.seed}"
 
     def folder(self, runs: Path) -> Path:
-        """Where it runs."""
+        """Return where it runs."""
         return runs / self.name
 
 
 def tuning(grid: Grid) -> list[Cell]:
-    """The runs to choose settings by; none without `tune`."""
+    """Return the runs to choose settings by; none without `tune`."""
     if grid.tune is None:
         return []
     return [
@@ -49,7 +49,7 @@ def tuning(grid: Grid) -> list[Cell]:
 
 
 def named(grid: Grid, chosen: Mapping[ArmKey, int]) -> list[Cell]:
-    """The methods' runs, of those arms whose setting is chosen; of all, without `tune`."""
+    """Return the methods' runs, of those arms whose setting is chosen; of all, without `tune`."""
     return [
         _cell(grid, task, method, seed, _chosen(grid, task, method, chosen))
         for task in grid.tasks
@@ -60,7 +60,7 @@ def named(grid: Grid, chosen: Mapping[ArmKey, int]) -> list[Cell]:
 
 
 def matched(grid: Grid, chosen: Mapping[ArmKey, int], budgets: Mapping[ArmKey, Settings]) -> list[Cell]:
-    """Plain's runs with the compute of a method, for each (task, method) with a budget."""
+    """Return plain's runs with the compute of a method, for each (task, method) with a budget."""
     return [
         _cell(grid, task, PLAIN, seed, (*_chosen(grid, task, PLAIN, chosen), *budget), under=f"{PLAIN}@{method}")
         for (task, method), budget in budgets.items()
@@ -69,7 +69,7 @@ def matched(grid: Grid, chosen: Mapping[ArmKey, int], budgets: Mapping[ArmKey, S
 
 
 def budget(cost: float, max_epochs: int | None, max_steps: int) -> Settings:
-    """What gives plain `cost` times a method's steps; epochs are whole, and rounded up, in plain's favour."""
+    """Return what gives plain `cost` times a method's steps; epochs are whole, and rounded up, in plain's favour."""
     times = [f"--trainer.max_steps={math.ceil(round(cost * max_steps, 6))}"] if max_steps > 0 else []
     if max_epochs is not None and max_epochs > 0:
         times.append(f"--trainer.max_epochs={math.ceil(round(cost * max_epochs, 6))}")
@@ -77,7 +77,7 @@ def budget(cost: float, max_epochs: int | None, max_steps: int) -> Settings:
 
 
 def comparisons(grid: Grid, matched_by_plain: Collection[ArmKey]) -> Iterator[dict[str, str]]:
-    """The primary family, a task at a time: a run of a method that costs no more than plain's is matched by plain."""
+    """Yield the primary family, a task at a time: a method that costs no more than plain is matched by plain itself."""
     for task in grid.tasks:
         for method, baseline in grid.primary:
             own = baseline.removeprefix(f"{PLAIN}@")

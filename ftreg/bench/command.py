@@ -1,4 +1,4 @@
-"""`ftreg bench GRID` on the command line. Nothing here imports torch before the options are read.
+"""`ftreg bench GRID` runs from here. Nothing here imports torch before the options are read.
 
 Exit codes: 0 all done (or, with --only or slurm, left to those who run it); 1 some failed or are not done; 2 a mistake
 in the input; 130 stopped by Ctrl-C.
@@ -21,7 +21,7 @@ class _Arguments(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options of `ftreg bench`."""
+    """Return the parser of the options of `ftreg bench`."""
     made = _Arguments(prog="ftreg bench", description="Run every method of a grid on every task with every seed.")
     made.add_argument("grid", type=Path, help="a grid file, such as experiments/grids/quick.yaml")
     made.add_argument("--runs", type=Path, default=Path("runs/bench"), help="folder of the runs (%(default)s)")

@@ -1,4 +1,4 @@
-"""What runs decide about other runs: each method's tuned setting, and what its steps cost."""
+"""Runs decide about other runs: each method's tuned setting, and what its steps cost."""
 
 import statistics
 from collections import defaultdict
@@ -20,7 +20,7 @@ TUNED_FILE, MATCHED_FILE = "tuned.json", "matched.json"
 def tuned(
     grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool], keep: bool = True
 ) -> dict[ArmKey, int]:
-    """The setting of every (task, method) whose tuning runs are all there, by the best mean on the selection split.
+    """Return the setting of every (task, method) whose tuning runs are there, by the best mean on the selection split.
 
     The first of equals wins; a setting with a diverged run has no score. Nothing but `scores.selection.best` is read.
 
@@ -82,7 +82,7 @@ def _selected(outcome: Outcome, folder: Path) -> float | None:
 def costs(
     grid: Grid, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool], keep: bool = True
 ) -> dict[ArmKey, float]:
-    """What a step costs in plain's, by (task, method): as declared, or as measured once and kept.
+    """Return what a step costs in plain's, by (task, method): as declared, or as measured once and kept.
 
     Args:
         cells: of `named(grid, …)`; an arm with a run that is not there has no measured cost yet.
@@ -109,7 +109,7 @@ def costs(
 
 
 def _step_seconds(task: str, method: str, cells: list[Cell], runs: Path, lost: Callable[[Cell], bool]) -> float | None:
-    """The median over an arm's runs that did not diverge; None if one is not there."""
+    """Return the median over an arm's runs that did not diverge; None if one is not there."""
     arm = [cell for cell in cells if (cell.task, cell.method) == (task, method)]
     outcomes = [Outcome.read(cell.folder(runs) / RESULT) for cell in arm if not lost(cell)]
     costs = [outcome.cost for outcome in outcomes if outcome is not None]

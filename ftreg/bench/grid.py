@@ -1,4 +1,4 @@
-"""A grid: what is compared, on which tasks, with which seeds; read from YAML and checked before anything else.
+"""A grid says what is compared, on which tasks, with which seeds; it is read from YAML and checked first of all.
 
     base: [../base.yaml, --data.source=tsv]         # of every run
     tasks: {mrpc: [../tasks/mrpc.yaml]}             # or a list of names of tasks: [mrpc, stsb]
@@ -86,7 +86,7 @@ class Grid:
 
 
 def read_grid(path: Path) -> Grid:
-    """The grid in a file.
+    """Read the grid in a file.
 
     Raises:
         UsageError: one line with the file, the key and what it should be.
@@ -133,7 +133,7 @@ def _grid(path: Path, content: Mapping[str, Any]) -> Grid:
 
 
 def _settings(where: str, value: Any, path: Path) -> Settings:
-    """Files and `--option=value` as arguments of `ftreg fit`."""
+    """Return files and `--option=value` as arguments of `ftreg fit`."""
     if not isinstance(value, list | None) or not all(isinstance(entry, str) for entry in value or []):
         raise UsageError(f"{where}: found {value!r}; give a list of configuration files and of '--option=value'")
     return tuple(_setting(where, entry, path) for entry in value or [])
@@ -158,7 +158,7 @@ def _setting(where: str, entry: str, path: Path) -> str:
 
 
 def _named(where: str, value: Any, path: Path) -> dict[str, Settings]:
-    """Settings by a name that can be a folder's."""
+    """Return settings by a name that can be a folder's."""
     found = {}
     for name, settings in _mapping(where, value).items():
         if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", str(name)):
@@ -249,7 +249,7 @@ def _tune(value: Any, methods: Mapping[str, Settings], path: Path) -> Tune | Non
 
 
 def _slurm(value: Any) -> Iterator[tuple[str, str]]:
-    """Options of sbatch as text; empty for a flag."""
+    """Yield the options of sbatch as text; empty for a flag."""
     for name, option in _mapping("slurm", value).items():
         if name == "time" and not isinstance(option, str):
             raise UsageError(f'slurm.time: found {option!r}; write it in quotes, "4:00:00": YAML reads it as a number')

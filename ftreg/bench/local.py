@@ -1,4 +1,4 @@
-"""The local launcher: a process a run, on its share of the cores and GPUs, under the run's lock."""
+"""The local launcher starts a process a run, on its share of the cores and GPUs, under the run's lock."""
 
 import os
 import platform
@@ -64,12 +64,12 @@ class _Run:
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def places(workers: int, gpus: Sequence[str], each: int) -> list[Environment]:
-    """What the processes of each worker find in their environment beside this one's.
+    """Return what the processes of each worker find in their environment beside this one's.
 
     Args:
         workers: how many runs there are at a time.
@@ -146,7 +146,7 @@ def run(
 
 
 def next_job(queue: Sequence[Job], active: Sequence[Job], not_before: Mapping[str, float]) -> Job | None:
-    """The first that would not only wait: for another bench, or for a stage that a run of ours is training.
+    """Return the first job that would not only wait: for another bench, or for a stage that a run of ours is training.
 
     Args:
         not_before: by the cell's name, the moment (`time.monotonic`) from which it may be tried again.
@@ -157,7 +157,7 @@ def next_job(queue: Sequence[Job], active: Sequence[Job], not_before: Mapping[st
 
 
 def _start(job: Job, runs: Path, place: Environment, again: bool) -> _Run | State:
-    """Start a run; or its state, if there is nothing to start."""
+    """Start a run; or return its state, if there is nothing to start."""
     folder = job.cell.folder(runs)
     lock = Lock(folder)
     if not lock.take():
@@ -200,7 +200,7 @@ def _start(job: Job, runs: Path, place: Environment, again: bool) -> _Run | Stat
 
 
 def _finish(one: _Run, stopped: bool = False) -> State:
-    """Write down how a run ended; its state."""
+    """Write down how a run ended; return its state."""
     code = one.process.wait()
     with suppress(ProcessLookupError):
         os.killpg(one.process.pid, signal.SIGKILL)  # ranks that wait for one that is gone would keep their GPUs
@@ -222,7 +222,7 @@ def _finish(one: _Run, stopped: bool = False) -> State:
 
 
 def _last_line(log: Path, offset: int) -> str:
-    """The complaint that ends an attempt's log, or its last line."""
+    """Return the complaint that ends an attempt's log, or its last line."""
     with open(log, "rb") as file:
         file.seek(offset)
         lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
@@ -250,7 +250,7 @@ def _tell(process: subprocess.Popen[bytes], what: int) -> None:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """The signals to stop that have come, in place of an exception at any line."""
+    """Collect the signals to stop that come, in place of an exception at any line."""
     received: list[int] = []
     before = {}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):

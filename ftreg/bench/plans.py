@@ -1,4 +1,4 @@
-"""A cell, parsed and checked as `ftreg fit` would, before anything runs."""
+"""A cell is parsed and checked as `ftreg fit` would, before anything runs."""
 
 import json
 from functools import cached_property, lru_cache
@@ -18,7 +18,7 @@ class Checked(FitPlan):
     """A plan whose model and stages were tried as well; the trainer is the machine's that runs it."""
 
     def instantiate_classes(self) -> None:
-        """The data, read once for all cells that have them; the model without its weights; the stages."""
+        """Build the data, read once for all cells that have them; the model without its weights; the stages."""
         super().instantiate_classes()
         options = self.resolved
         self.refuse(self.datamodule)
@@ -32,14 +32,14 @@ class Checked(FitPlan):
 
     @property
     def stage_folder(self) -> Path | None:
-        """Where the stage that it starts from is, or will be."""
+        """The folder of the stage that it starts from, which may not be there yet."""
         if self.stage is None:
             return None
         store = (stages.two_stage_options(self.resolved) or {})["store"]
         return Path(store).expanduser() / f"{self.stage.datamodule.task.name}-{self.stage.identity()}"
 
     def data(self) -> GlueDataModule:
-        """The run's data, apart from the trainer."""
+        """Return the run's data, apart from the trainer."""
         return _data(json.dumps(data_options(self.resolved), sort_keys=True))
 
 
@@ -49,7 +49,7 @@ def _data(options: str) -> GlueDataModule:
 
 
 def checked_plan(cell: Cell) -> Checked:
-    """The cell's run, not started.
+    """Return the cell's run, checked and not started.
 
     Raises:
         UsageError: what `ftreg fit` would complain of, with the cell's name.
@@ -59,7 +59,7 @@ def checked_plan(cell: Cell) -> Checked:
 
 
 def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """The first option that two configurations differ in, with both values; empty if none does."""
+    """Return the first option that two configurations differ in, with both values; nothing if none does."""
     old, new = dict(_flat(before)), dict(_flat(now))
     for name in old | new:
         if not same(old.get(name), new.get(name)):

@@ -1,4 +1,4 @@
-"""What is done, running and failed, and how long the rest may take: a live table, or a line a change."""
+"""A live table, or a line a change, shows what is done, running and failed, and how long the rest may take."""
 
 import sys
 import time
@@ -13,16 +13,16 @@ from ftreg.run.places import CELL
 from ftreg.run.records import read_record
 
 OVER = (Status.DONE, Status.FAILED)
-"""Of runs that the same command does not start again."""
+"""The states of runs that the same command does not start again."""
 
 
 def arm(cell: Cell) -> str:
-    """What the cells that differ in their seeds share."""
+    """Return what the cells that differ in their seeds share."""
     return cell.name.rpartition("/")[0]
 
 
 def estimate(cells: Iterable[Cell], states: Mapping[str, State], runs: Path, workers: int) -> float | None:
-    """Seconds that the cells which are not over will take, by what finished runs took; None if none has finished.
+    """Return the seconds that cells which are not over will take, by finished runs; None if none has finished.
 
     A cell counts as the mean of its arm's, else of its task's, else of all finished runs.
     """
@@ -43,7 +43,7 @@ def estimate(cells: Iterable[Cell], states: Mapping[str, State], runs: Path, wor
 
 
 class Progress:
-    """Told of every change; writes to standard output.
+    """Shows every change that it is told of on standard output.
 
     Args:
         cells: all of them.
@@ -60,7 +60,7 @@ class Progress:
         self._drawn = 0
 
     def __call__(self, cell: Cell, state: State) -> None:
-        """A change; the same again is none."""
+        """Show a change; the same again is none."""
         if self.states[cell.name] == state:
             return
         self.states[cell.name] = state
@@ -77,7 +77,7 @@ class Progress:
         self.draw()
 
     def draw(self) -> None:
-        """The table in place of the one before."""
+        """Draw the table in place of the one before."""
         self.clear()
         lines = [*self._table(), self.summary()]
         self._drawn = len(lines)
@@ -90,7 +90,7 @@ class Progress:
         self._drawn = 0
 
     def summary(self) -> str:
-        """`7 done · 2 running · 3 waiting · 41 runs/h · 4 min left`."""
+        """Return `7 done · 2 running · 3 waiting · 41 runs/h · 4 min left`."""
         counts = Counter(state.status for state in self.states.values())
         parts = [f"{counts[status]} {status}" for status in Status if counts[status]]
         if self.finished:
@@ -101,7 +101,7 @@ class Progress:
         return " · ".join(parts)
 
     def _table(self) -> list[str]:
-        """A row a method, a column a task: done of all, and what runs or failed."""
+        """Return a row a method, a column a task: done of all, and what runs or failed."""
         tasks = list(dict.fromkeys(cell.task for cell in self.cells))
         rows: dict[str, dict[str, list[Status]]] = defaultdict(lambda: defaultdict(list))
         for cell in self.cells:
@@ -116,7 +116,7 @@ class Progress:
 
 
 def _counted(statuses: Sequence[Status]) -> str:
-    """`3/5 1 running`."""
+    """Return `3/5 1 running`."""
     counts = Counter(statuses)
     others = [f"{counts[status]} {status}" for status in (Status.RUNNING, Status.FAILED) if counts[status]]
     return " ".join([f"{counts[Status.DONE]}/{len(statuses)}", *others])

@@ -1,4 +1,4 @@
-"""The SLURM launcher: one array, whose elements are `ftreg bench GRID --runs DIR --only RUN`.
+"""The SLURM launcher submits one array, whose elements are `ftreg bench GRID --runs DIR --only RUN`.
 
 SLURM schedules; this only writes the script, keeps it in `slurm/` among the runs, and remembers which run is which
 element. A run that is still in the queue is not submitted again. An element whose time is nearly up is told so by
@@ -23,9 +23,9 @@ from ftreg.run.records import read_record
 
 BENCH = (sys.executable, "-m", "ftreg", "bench")
 SUBMITTED = Path("slurm", "submitted.json")
-"""{cell: job and element, as squeue names them}"""
+"""The file that keeps {cell: job and element, as squeue names them}, in the folder of all runs."""
 ELEMENTS = 1000
-"""Of an array, at most: SLURM's own default of MaxArraySize is 1001."""
+"""The most elements of an array: SLURM's own default of MaxArraySize is 1001."""
 
 
 def submit(
@@ -69,7 +69,7 @@ def submit(
 
 
 def requeue() -> bool:
-    """Put this job, or this element of an array, back into the queue; whether there is one, and SLURM takes it."""
+    """Put this job, or this element of an array, back into the queue; return whether SLURM takes it."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is None or shutil.which("scontrol") is None:
         return False
@@ -113,7 +113,7 @@ def _script(
 
 
 def _queue() -> set[str]:
-    """The user's elements in the queue, as `JOB_ELEMENT`."""
+    """Return the user's elements in the queue, as `JOB_ELEMENT`."""
     found = subprocess.run(["squeue", "--me", "--array", "--noheader", "--format=%i"], text=True, capture_output=True)
     if found.returncode:
         raise UsageError(f"squeue: {' '.join(found.stderr.split())}")

@@ -1,4 +1,4 @@
-"""What the folder of a cell says of its run, and the lock that only one process of all machines has on it.
+"""The folder of a cell says how its run stands, and one process of all machines at a time has a lock on it.
 
 RUN/.bench.lock  cell.json (name, identity, arguments, seconds so far)  log.txt  error.json (of a failed run)
 and what `ftreg fit` leaves.
@@ -18,7 +18,7 @@ from ftreg.run.wording import error_in_words, points
 
 
 class Status(StrEnum):
-    """Of a run."""
+    """How a run stands."""
 
     DONE = "done"
     RUNNING = "running"
@@ -46,7 +46,7 @@ class Lock(locks.Lock):
 
 
 def read_state(folder: Path, held: bool = False) -> State:
-    """The state of the run in a folder, which may not exist.
+    """Return the state of the run in a folder, which may not exist.
 
     Args:
         held: the lock is the caller's.
@@ -63,7 +63,7 @@ def read_state(folder: Path, held: bool = False) -> State:
 
 
 def diverged(error: Mapping[str, Any]) -> bool:
-    """Whether a run's `error.json` says that its loss was no longer finite: an outcome, where others want mending."""
+    """Return whether `error.json` says that the loss was no longer finite: an outcome, where others want mending."""
     return str(error.get("line", "")).startswith("training diverged")
 
 

@@ -1,1 +1,1 @@
-"""The command line: `ftreg fit|validate|test|predict`, its options and files, and `ftreg cite`."""
+"""The command line is here: `ftreg fit|validate|test|predict`, its options and files, and `ftreg cite`."""

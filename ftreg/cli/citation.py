@@ -1,4 +1,4 @@
-"""`ftreg cite`: the BibTeX of exactly what configurations and runs use.
+"""`ftreg cite` prints the BibTeX of exactly what configurations and runs use.
 
 What a fit cites follows from `ftreg.run.provenance.Fit` alone: from its methods at their options, its tasks, its
 software, and the fits that it starts from. The entries are those of `references.bib` beside this file.
@@ -70,12 +70,12 @@ class Cited:
 
 
 def statistics_keys() -> tuple[str, ...]:
-    """Of every statistic that a report has."""
+    """Return the keys of every statistic that a report has."""
     return tuple(key for keys in STATISTICS.values() for key in keys)
 
 
 def cited(fits: Iterable[Fit], statistics: bool = False) -> Cited:
-    """What fits cite, with those that they start from; `statistics` adds those of a report."""
+    """Return what fits cite, with those that they start from; `statistics` adds those of a report."""
     found = Cited(statistics=set(statistics_keys()) if statistics else set())
     known = entries().keys()
     for fit in _and_starts(fits):
@@ -91,13 +91,13 @@ def cited(fits: Iterable[Fit], statistics: bool = False) -> Cited:
 
 
 def entries() -> dict[str, str]:
-    """The text of every entry, by its key."""
+    """Return the text of every entry, by its key."""
     text = (resources.files("ftreg.cli") / "references.bib").read_text(encoding="utf-8")
     return {found[1]: found[0] for found in re.finditer(r"^@\w+\{([^,]+),\n.*?^\}$", text, re.MULTILINE | re.DOTALL)}
 
 
 def render(found: Cited) -> str:
-    """BibTeX: a comment before each group, entries in the order of their keys, each in the first group that has it."""
+    """Return BibTeX: a comment before each group, entries ordered by key, each in the first group that has it."""
     texts = entries()
     parts: list[str] = []
     shown: set[str] = set()
@@ -165,7 +165,7 @@ def _papers(fit: Fit) -> Iterator[str]:
 
 
 def _of_two_stages(fit: Fit, head: str, checkpoint: str | None) -> Iterator[str]:
-    """Stage one's labels tell the papers of TwoStage apart; of a checkpoint without a record, it had some."""
+    """Yield the papers of TwoStage, told apart by stage one's labels; of a checkpoint without a record, it had some."""
     if fit.start is not None and not fit.start.supervised:
         yield "gururangan2020dont"
     elif fit.start is not None or checkpoint:

@@ -1,4 +1,4 @@
-"""`ftreg fit|validate|test|predict`: Lightning's command line with our defaults, links and checks."""
+"""`ftreg fit|validate|test|predict` is Lightning's command line with our defaults, links and checks."""
 
 import os
 import sys
@@ -59,7 +59,7 @@ class Cli(Parsed):
     """Builds everything from the command line and runs one subcommand."""
 
     def before_instantiate_classes(self) -> None:
-        """The stage that the run starts from; the run's folder and its loggers."""
+        """Obtain the stage that the run starts from; check the run's folder, and set up its loggers."""
         options = self.config[self.subcommand]
         trainer = options.trainer
         task = options.data.task if isinstance(options.data.task, str) else options.data.task.name
@@ -96,7 +96,7 @@ class Cli(Parsed):
             )
 
     folder: Folder | None = None
-    """Of a fit that leaves a record."""
+    """The folder of a fit that leaves a record."""
     start: StageResult | None = None
     """The record of the stage that the run starts from."""
 
@@ -115,7 +115,7 @@ class Cli(Parsed):
         return stages.stage_result(folder, two_stage["weights"])
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """The trainer with the callbacks that every run has."""
+        """Build the trainer with the callbacks that every run has."""
         options: Any = self.config_init[self.subcommand]
         trainer = options.trainer
         self.begun, self.where = Begun(), Where()
@@ -169,7 +169,7 @@ class Cli(Parsed):
         return self.begun.begun
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Up to the first batch, it reads: rows, weights."""
+        """Run the subcommand; up to the first batch, it reads: rows, weights."""
         try:
             with watched(self.trainer, self.where, self._begun), running(self._begun):
                 super()._run_subcommand(subcommand)
@@ -178,7 +178,7 @@ class Cli(Parsed):
                 self.folder.close()
 
     def before_fit(self) -> None:
-        """The last checks, with the network at hand; then the folder is this run's."""
+        """Make the last checks, with the network at hand; then the folder is this run's."""
         if self._earlier is not None:
             resume.check_identity(*self._earlier, self.identity)
         self._check_trainer()
@@ -199,7 +199,7 @@ class Cli(Parsed):
             say(said)
 
     def _check_trainer(self) -> None:
-        """What can be told of a trainer once it is made."""
+        """Check what can be told of a trainer once it is made."""
         options = self.config_init.fit.trainer
         if options.precision is not None:
             check_precision(options.precision, self.trainer)
@@ -209,7 +209,7 @@ class Cli(Parsed):
         check_monitors(listed(options.callbacks), logged, root / "checkpoints", options.log_every_n_steps)
 
     def after_fit(self) -> None:
-        """The record of a fit that came to its end."""
+        """Write the record of a fit that came to its end."""
         if not self.trainer.state.finished or self.config.fit.trainer.fast_dev_run:
             return
         result = record.record_run(
@@ -227,7 +227,7 @@ class Cli(Parsed):
         say(f"\n{table.render(result, self.datamodule.task.title, self.trainer.default_root_dir)}")
 
     def after_predict(self) -> None:
-        """The predictions, as a fit writes them."""
+        """Write the predictions, as a fit does."""
         for split, predictions in self.model.predictions.items():
             path = self.place.file(split)
             if self.trainer.is_global_zero:

@@ -1,4 +1,4 @@
-"""What the command line adds to a configuration: seeds, the file that keeps it, and what it says of its methods."""
+"""The command line adds to a configuration: seeds, the file that keeps it, and what it says of its methods."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +15,14 @@ from ftreg.run.result import plain
 
 
 class SaveConfig(SaveConfigCallback):
-    """`config.yaml` in the run's folder, written whole once the data are read, and in every logger."""
+    """Writes `config.yaml` in the run's folder, whole and once the data are read, and into every logger."""
 
     def __init__(self, parser: LightningArgumentParser, config: Any, notices: Sequence[str] = ()) -> None:
         super().__init__(parser, config)
         self.notices = notices
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """After the data are read; only a fit has a configuration to keep."""
+        """Write the file after the data are read; only a fit has a configuration to keep."""
         for notice in self.notices:
             say(notice)
         self.notices = ()

@@ -1,4 +1,4 @@
-"""What a fit says while it is under way: a line when training starts, and one an evaluation."""
+"""A fit says a line when training starts, and one an evaluation."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""Tasks of one's own in a command line and the files that it names, checked before jsonargparse sees them.
+"""Tasks of one's own, in a command line and the files that it names, are checked before jsonargparse sees them.
 
 It tries a task as a name, then as a declaration, and in the end says of neither what was wrong.
 """
@@ -55,7 +55,7 @@ def check_tasks(arguments: Sequence[str]) -> None:
 
 
 def with_metrics(config: dict[str, Any]) -> dict[str, Any]:
-    """A resolved configuration with its tasks as `glue_tasks.written.written_out` has them."""
+    """Return a resolved configuration with its tasks as `glue_tasks.written.written_out` has them."""
     data = config.get("data") or {}
     for task in (data.get("task"), *(other.get("task") for other in data.get("also") or [])):
         if isinstance(task, dict):
@@ -95,7 +95,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _given(arguments: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
-    """(option, value, what a complaint begins with) of all that is said of the tasks, in order."""
+    """Yield (option, value, what a complaint begins with) of all that is said of the tasks, in order."""
     for option, text in pairs(arguments):
         if option in ("config", "c"):
             content = yaml_text.read_yaml(Path(text or ""), "check --config")

@@ -1,4 +1,4 @@
-"""`ftreg validate|test|predict`: a checkpoint is scored as its run would have scored it, and what is scored is said.
+"""`ftreg validate|test|predict` scores a checkpoint as its run would have scored it, and says what is scored.
 
 The run's options come from the checkpoint, and those that are given here win. Nothing is written into the record of the
 training: no logger hears of it, and predictions have names of their own.
@@ -27,7 +27,7 @@ GROUPS = ("model", "data", "seeds")
 
 
 def adopted(checkpoint: Mapping[str, Any], config: Mapping[str, Any], given: Collection[str]) -> list[str]:
-    """Arguments that say what the checkpoint's run had: to be read before those that are given here.
+    """Return arguments that say what the checkpoint's run had: to be read before those that are given here.
 
     Args:
         checkpoint: what it holds.
@@ -46,7 +46,7 @@ def adopted(checkpoint: Mapping[str, Any], config: Mapping[str, Any], given: Col
 
 
 def restructured(checkpoint: Mapping[str, Any], callbacks: Any) -> list[str]:
-    """Arguments for the methods that changed the checkpoint's network: to be read after those that are given here.
+    """Return arguments for the methods that changed the checkpoint's network, to be read after those given here.
 
     Raises:
         UsageError: one of them is unknown here; a checkpoint does not say what code is imported.
@@ -61,7 +61,7 @@ def restructured(checkpoint: Mapping[str, Any], callbacks: Any) -> list[str]:
 
 
 def evaluated(callbacks: Sequence[pl.Callback]) -> list[pl.Callback]:
-    """Without the methods that only train: some would look for what they started from."""
+    """Return the callbacks without the methods that only train: some would look for what they started from."""
     return [c for c in callbacks if not isinstance(c, Regularizer) or structural(c)]
 
 
@@ -89,7 +89,7 @@ def check_evaluation(command: str, options: Any, untrained: bool, given: Mapping
 
 
 class Place:
-    """Where the predictions of a checkpoint go.
+    """The place where the predictions of a checkpoint go.
 
     Args:
         root: the folder, below which they have one of their own.
@@ -120,7 +120,7 @@ class Place:
             )
 
     def file(self, split: str) -> Path:
-        """Of the best checkpoint `SPLIT.parquet`, as a fit names them; of others, with the checkpoint's name."""
+        """Return a split's file: of the best one `SPLIT.parquet`, as a fit has it; of others, with its name."""
         which = "untrained" if not self.trained else self.path.stem if self.own else "best"
         return self.root / "predictions" / (f"{split}.parquet" if which == "best" else f"{split}.{which}.parquet")
 
@@ -142,7 +142,7 @@ class Banner(pl.Callback):
         self.data, self.config, self.checkpoint, self.run, self.step = data, config, checkpoint, run, step
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """The rows are there."""
+        """Say the line, now that the rows are there."""
         splits = {"validate": self.data.evaluation_splits, "predict": self.data.task.test}.get(
             stage, self.data.dev_splits
         )

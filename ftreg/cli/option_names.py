@@ -1,4 +1,4 @@
-"""Names on the command line and in configuration files, checked before jsonargparse sees them.
+"""Names on the command line and in configuration files are checked before jsonargparse sees them.
 
 jsonargparse checks types and values well, but answers a misspelt class with every type that it tried, and
 names neither the file nor the nearest valid name. So names come first: options, methods, methods' options,
@@ -46,7 +46,7 @@ class Names:
         self.listed: list[type] = []
         """The classes of the callbacks that are listed."""
         self.given: dict[str, str] = {}
-        """Where each option was given: its dotted name to `the command line` or a file."""
+        """The place where each option was given: its dotted name to `the command line` or a file."""
 
     def check(self, arguments: Sequence[str]) -> None:
         """Check the arguments after the subcommand, and every file that they name.
@@ -78,7 +78,7 @@ class Names:
         self._tree(content, "", path)
 
     def _group(self, key: str, value: Any) -> None:
-        """All options of a group at once, or the file that has them."""
+        """Check all options of a group at once, or the file that has them."""
         where = f"--{key}"
         if isinstance(value, str) and value:
             value, where = yaml_text.read_yaml(Path(value), f"check --{key}"), value
@@ -162,13 +162,13 @@ class Names:
 
 
 def _refuse_special(key: str, value: Any, where: str) -> None:
-    """jsonargparse reads a file that a group or a class is named by: no pipe or device, which may have no end."""
+    """Refuse pipes and devices, which may have no end, where jsonargparse would read a file."""
     if isinstance(value, str) and "\0" not in value and not Path(value).is_dir():
         ordinary(Path(value), most=None, where=f"{where}{key}: ")
 
 
 def pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """(option without dashes and `+`, value) of each option."""
+    """Yield (option without dashes and `+`, value) of each option."""
     for position, argument in enumerate(arguments):
         if not argument.startswith("-") or not argument.lstrip("-")[:1].isalpha():
             continue
@@ -178,7 +178,7 @@ def pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
 
 
 def plain_value(value: str, key: str) -> Any:
-    """A command-line value as YAML reads it; what is no YAML is text, unless it is a list or a mapping."""
+    """Return a command-line value as YAML reads it; what is no YAML is text, unless it is a list or a mapping."""
     if not yaml_text.is_text(value):
         raise UsageError(f"--{key}: found {shown(value)}, which is no UTF-8 text; give it in other characters")
     try:

@@ -1,4 +1,4 @@
-"""Lightning's parser with our reader of YAML, which raises where the stock one prints its usage and exits."""
+"""Lightning's parser gets our reader of YAML, and raises where the stock one prints its usage and exits."""
 
 import enum
 import inspect
@@ -59,7 +59,7 @@ class Parser(LightningArgumentParser):
 
 
 def one_line(message: str, made: Callable[..., Any] | None = None) -> str:
-    """jsonargparse's message in one line, without the dump of every type that it tried.
+    """Return jsonargparse's message in one line, without the dump of every type that it tried.
 
     Args:
         message: of several lines.
@@ -90,14 +90,14 @@ def one_line(message: str, made: Callable[..., Any] | None = None) -> str:
 
 
 def _of_a_class(errors: str) -> str:
-    """Of the errors of every type, the one of a class that was given as a mapping: it names the option."""
+    """Return, of the errors of every type, the one of a class that was given as a mapping: it names the option."""
     entries = re.split(r"^\s*- ", errors, flags=re.MULTILINE)
     told = (" ".join(entry.split()) for entry in entries)
     return next((entry for entry in told if entry and not entry.startswith(("Expected a", "Not a valid"))), "")
 
 
 def _types(text: str) -> str:
-    """Types as one would say them, without their modules."""
+    """Return types as one would say them, without their modules."""
     text = re.sub(r"<class '([^']*)'>", r"\1", text.replace("typing.", ""))
     text = re.sub(r"\b(?:[a-z_]\w*\.)+([A-Z]\w*)\b", r"\1", text)
     return re.sub(r"\bNoneType\b", "null", text)

@@ -1,4 +1,4 @@
-"""The command line of a run, parsed and checked, with its data, its identity and the stage that it starts from.
+"""A run's command line is parsed and checked, with its data, its identity and the stage that it starts from.
 
 Parsed ─┬─ FitPlan  a fit that is not run: a stage of TwoStage, a cell of a grid
         └─ Cli   runs its subcommand (`ftreg.cli.command`)
@@ -49,7 +49,7 @@ DEFAULTS = {
 
 
 def check_options(options: Any) -> None:
-    """Types and ranges of what has been parsed, of which null and NaN are left to us.
+    """Check types and ranges of what has been parsed, of which null and NaN are left to us.
 
     Raises:
         UsageError: which option, its value, and what it may be.
@@ -73,14 +73,14 @@ WORDS: dict[str, dict[str, str]] = {
     },
     **{name: {"untrained": UNTRAINED} for name in ("validate", "test", "predict")},
 }
-"""By subcommand, what is said on the command line alone, and what it does."""
+"""Words that are said on the command line alone, by subcommand, with what each does."""
 
 
 class Parsed(LightningCLI):
     """One subcommand, of fit, validate, test and predict."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The seeds and what follows from other options."""
+        """Add the seeds, and link what follows from other options."""
         parser.add_class_arguments(Seeds, "seeds")
         parser.link_arguments("seeds.init", "model.init_seed")
         parser.link_arguments("seeds.order", "data.order_seed")
@@ -89,7 +89,7 @@ class Parsed(LightningCLI):
         parser.link_arguments("data.labels", "model.labels", apply_on="instantiate")
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
-        """With what is said on the command line alone."""
+        """Add what is said on the command line alone."""
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         for name, text in WORDS[subcommand].items():
             parser.add_argument(f"--{name}", action="store_true", help=text)
@@ -99,7 +99,7 @@ class Parsed(LightningCLI):
     """Which of `WORDS` were said. They are not options of a run: `config.yaml` has none of them."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Names first, then types and values, then what a checkpoint has to say about them."""
+        """Check names first, then types and values, then what a checkpoint has to say about them."""
         self.arguments = arguments = list(args)
         known = [name for name in self._parser(arguments[0])._option_string_actions if name.startswith("--")]
         names = Names([name[2:] for name in known], known_callbacks(), [cls.__name__ for cls in subclasses()])
@@ -147,7 +147,7 @@ class Parsed(LightningCLI):
                 options.pop(name, None)
 
     def default_root(self, subcommand: str) -> str:
-        """The run's folder where none is given: a fit with the same options has the same."""
+        """Return the run's folder where none is given: a fit with the same options has the same."""
         options = self.config[subcommand]
         task = options.data.task if isinstance(options.data.task, str) else options.data.task.name
         methods = "+".join(method_names(options.trainer.callbacks)) or "plain"
@@ -155,7 +155,7 @@ class Parsed(LightningCLI):
         return f"runs/{task}/{methods}/{seeds}-{identity(self._plain(subcommand), {})[:8]}"
 
     def _parse_ckpt_path(self) -> None:
-        """Done above: the stock one overrides the command line."""
+        """Do nothing, as it is done above: the stock one overrides the command line."""
 
     _earlier: tuple[str, dict[str, Any]] | None = None
     steps_before = 0
@@ -186,7 +186,7 @@ class Parsed(LightningCLI):
             resume.check_same_run(*self._earlier, data.task.name, self._plain())
 
     def identity(self) -> str:
-        """Of the run, with what paths and stages stand for."""
+        """Return the identity of the run, with what paths and stages stand for."""
         config = self._plain()
         contents = {"data": ",".join(self.datamodule.fingerprints.values())}
         backbone = config["model"]["backbone"]
@@ -198,11 +198,11 @@ class Parsed(LightningCLI):
         return identity(config, contents)
 
     def data(self) -> GlueDataModule:
-        """The run's data, apart from the trainer."""
+        """Return the run's data, apart from the trainer."""
         return data_of(data_options(self._plain()))
 
     def _plain(self, subcommand: str | None = None) -> dict[str, Any]:
-        """The resolved configuration as plain values, without what is linked."""
+        """Return the resolved configuration as plain values, without what is linked."""
         name = subcommand or str(self.subcommand)
         text = self._parser(name).dump(self.config[name], skip_none=False)
         return with_metrics(yaml.safe_load(text))
@@ -212,21 +212,21 @@ class FitPlan(Parsed):
     """A fit that is not run."""
 
     def instantiate_classes(self) -> None:
-        """The data alone."""
+        """Build the data alone."""
         self.datamodule = self.data()
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Not here."""
+        """Run nothing."""
 
 
 def data_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """All that the rows of a resolved configuration depend on, linked options with them."""
+    """Return all that the rows of a resolved configuration depend on, linked options with them."""
     linked = {"tokenizer": backbone_path(config["model"]["backbone"]), "split_seed": config["seeds"]["split"]}
     return {**config["data"], **linked}
 
 
 def data_of(options: Mapping[str, Any]) -> GlueDataModule:
-    """The data with these options, typed as on the command line."""
+    """Return the data with these options, typed as on the command line."""
     parser = Parser()
     parser.add_class_arguments(GlueDataModule, "data")
     made: GlueDataModule = parser.instantiate_classes(parser.parse_object({"data": options})).data

@@ -1,4 +1,4 @@
-"""Values of the Trainer's options, checked before anything starts: some of them Lightning meets at a step only."""
+"""Values of the Trainer's options are checked before anything starts: some of them Lightning meets at a step only."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -14,7 +14,7 @@ from glue_tasks.shown import shown
 
 
 def check_trainer_options(options: Mapping[str, Any]) -> None:
-    """Each of the Trainer's options is of its declared type and in its range.
+    """Check that each of the Trainer's options is of its declared type and in its range.
 
     Args:
         options: by name, as they were parsed; classes are not built yet.
@@ -42,14 +42,14 @@ def _from_one_or_endless(value: Any) -> bool:
 
 
 def _interval(value: Any) -> bool:
-    """A whole number counts batches, another one is a share of an epoch; text is a time."""
+    """Check an interval: a whole number counts batches, another one is a share of an epoch; text is a time."""
     if isinstance(value, str | timedelta | Mapping):
         return True
     return number(value, 1) if isinstance(value, int) else number(value) and 0 < value <= 1
 
 
 def _devices(value: Any) -> bool:
-    """A number of them, -1 for all, or which ones."""
+    """Check devices: a number of them, -1 for all, or which ones."""
     if isinstance(value, list):
         return bool(value) and all(type(one) is int and one >= 0 for one in value) and len({*value}) == len(value)
     if isinstance(value, str) and "," in value:

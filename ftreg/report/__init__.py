@@ -1,1 +1,1 @@
-"""What a set of runs shows: summaries, tests and intervals as pure functions of scores. Needs numpy and scipy only."""
+"""A report says what a set of runs shows: summaries, tests and intervals are pure functions of scores."""

@@ -1,4 +1,4 @@
-"""From runs to a report: summaries of the arms, the comparisons, averages over tasks, and variance components."""
+"""Runs become a report: summaries of the arms, the comparisons, averages over tasks, and variance components."""
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ def analyse(
     heading: str = "",
     sources: Sequence[str] = (),
 ) -> Report:
-    """The report on what was read.
+    """Return the report on what was read.
 
     Args:
         baseline: that every method is compared with; None for `plain`.
@@ -97,7 +97,7 @@ def _baseline(given: str | None, methods: Sequence[str]) -> str:
 
 
 def _arms(runs: Sequence[Run], baseline: str) -> Arms:
-    """By task and method, the baseline first in each task."""
+    """Group the runs by task and method, the baseline first in each task."""
     found: dict[tuple[str, str], list[Run]] = {}
     metrics: dict[str, Run] = {}
     for run in runs:
@@ -124,7 +124,7 @@ def _arm(key: tuple[str, str], runs: list[Run]) -> Arm:
 
 
 def _family(found: Found, baseline: str, primary: Sequence[str], arms: Arms) -> list[Declared]:
-    """What was declared: on the command line, or else in a grid."""
+    """Return what was declared: on the command line, or else in a grid."""
     if primary:
         tasks = dict.fromkeys(task for task, _ in arms)
         return [Declared(task, method, baseline) for task in tasks for method in dict.fromkeys(primary)]
@@ -132,7 +132,7 @@ def _family(found: Found, baseline: str, primary: Sequence[str], arms: Arms) -> 
 
 
 def _told_once(family: list[Comparison]) -> tuple[list[Comparison], list[str]]:
-    """The comparisons without the warnings that all of them have; and those, as sentences on the family."""
+    """Return the comparisons without the warnings that all of them have; and those, as sentences on the family."""
     if len(family) < 2:
         return family, []
     shared = [text for text in family[0].warnings if all(text in one.warnings for one in family)]
@@ -142,7 +142,7 @@ def _told_once(family: list[Comparison]) -> tuple[list[Comparison], list[str]]:
 
 
 def _averages(arms: Arms, methods: Sequence[str]) -> tuple[dict[str, Interval], tuple[str, ...]]:
-    """By method, over the tasks that every method has a finite score on; nothing for fewer than two tasks."""
+    """Average each method over the tasks that every method has a finite score on; nothing for fewer than two tasks."""
     tasks = dict.fromkeys(task for task, _ in arms)
     metrics = {task: _shared([arm for arm in arms.values() if arm.task == task]) for task in tasks}
     scores = {
@@ -157,7 +157,7 @@ def _averages(arms: Arms, methods: Sequence[str]) -> tuple[dict[str, Interval], 
 
 
 def _metrics(run: Run) -> dict[tuple[str, str], float]:
-    """By set and metric, of the sets that a run is scored on: MNLI has two."""
+    """Return the scores by set and metric, of the sets that a run is scored on: MNLI has two."""
     return {
         (split, metric): value
         for split, by_checkpoint in run.scores.items()
@@ -168,19 +168,19 @@ def _metrics(run: Run) -> dict[tuple[str, str], float]:
 
 
 def _shared(arms: Iterable[Arm]) -> set[tuple[str, str]]:
-    """Sets and metrics that all runs with a score have: a mean over others would compare different things."""
+    """Return sets and metrics that all runs with a score have: a mean over others would compare different things."""
     found = [_metrics(run).keys() for arm in arms for run in arm.runs if math.isfinite(run.score)]
     return set.intersection(*map(set, found)) if found else set()
 
 
 def _mean(run: Run, metrics: Collection[tuple[str, str]]) -> float:
-    """The mean of a run's metrics; its score where there are none."""
+    """Return the mean of a run's metrics; its score where there are none."""
     values = [value for name, value in _metrics(run).items() if name in metrics]
     return float(np.mean(values)) if values and math.isfinite(run.score) else run.score
 
 
 def _variances(arms: Arms) -> Iterator[tuple[tuple[str, str], dict[str, float]]]:
-    """Of the arms whose initialisation and order seeds are crossed, every pair run once on one split."""
+    """Yield the shares of arms whose initialisation and order seeds are crossed, every pair run once on one split."""
     for key, arm in arms.items():
         scores: dict[tuple[str, ...], float] = {tuple(run.seed.split("-")): run.score for run in arm.runs}
         if any(len(seed) != 3 for seed in scores) or len({seed[-1] for seed in scores}) != 1:
@@ -229,7 +229,7 @@ def _notes(
 
 
 def _reported(runs: Sequence[Run]) -> Iterator[str]:
-    """What the scores are of, and what they are not."""
+    """Yield what the scores are of, and what they are not."""
     sets = dict.fromkeys(
         (run.record.reported.split, run.checkpoint, run.record.protocol)
         for run in runs

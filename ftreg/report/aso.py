@@ -1,4 +1,4 @@
-"""Almost stochastic order: how far one arm's scores are from being larger than another's at every quantile.
+"""Almost stochastic order says how far one arm's scores are from being larger than another's at every quantile.
 
 Dror, Shlomov, Reichart. *Deep Dominance - How to Properly Compare Deep Neural Models*. ACL 2019, P19-1266.
 del Barrio, Cuesta-Albertos, Matrán. *An optimal transportation approach for assessing almost stochastic order*. 2018,
@@ -17,7 +17,7 @@ from ftreg.report.inputs import Floats, count, inside, sample
 
 
 def violation(a: ArrayLike, b: ArrayLike) -> float:
-    """ε̂, the share by which A falls short of dominating B: 0 where A is the larger at every quantile, 1 at none.
+    """Return ε̂, by how much A falls short of dominating B: 0 where A is larger at every quantile, 1 at none.
 
     ε̂ = ∫₀¹ (F_B⁻¹ − F_A⁻¹)₊² dt / ∫₀¹ (F_B⁻¹ − F_A⁻¹)² dt, exactly: both quantile functions are steps. For A = {0, 3}
     and B = {1, 1}, F_B⁻¹ − F_A⁻¹ is 1 on the lower half and −2 on the upper: ε̂ = (1/2) / (1/2 + 4/2) = 1/5. Where they
@@ -35,7 +35,7 @@ def violation(a: ArrayLike, b: ArrayLike) -> float:
 def aso(
     a: ArrayLike, b: ArrayLike, alpha: float = 0.05, comparisons: int = 1, bootstraps: int = 1_000, seed: int = 0
 ) -> float:
-    """ε_min, an upper confidence bound of `violation`: A almost stochastically dominates B where it is small.
+    """Return ε_min, an upper confidence bound of `violation`: A almost stochastically dominates B where it is small.
 
     ε_min = ε̂ − √((n + m)/(nm)) σ̂ Φ⁻¹(α′), clipped to [0, 1], with α′ = α/comparisons and σ̂ the standard deviation of
     √(nm/(n + m)) (ε* − ε̂) over pairs of bootstrap samples of the original sizes n and m. Φ⁻¹(α′) is negative: a
@@ -62,7 +62,7 @@ def aso(
 
 
 def _violations(a: Floats, b: Floats) -> Floats:
-    """ε̂ of sorted samples, [..., n] and [..., m]."""
+    """Return ε̂ of sorted samples, [..., n] and [..., m]."""
     n, m = a.shape[-1], b.shape[-1]
     # In units of 1/(nm), where A's steps end every m and B's every n.
     edges = np.union1d(np.arange(0, n * m + 1, m), np.arange(0, n * m + 1, n))

@@ -1,10 +1,10 @@
-"""Where dots go so that none hides another."""
+"""Dots are placed so that none hides another."""
 
 from collections.abc import Sequence
 
 
 def offsets(positions: Sequence[float], diameter: float, most: float) -> list[float]:
-    """Sideways shift of each dot: the least at which it touches no dot before it.
+    """Return the sideways shift of each dot: the least at which it touches no dot before it.
 
     Args:
         positions: along the axis, in any unit.

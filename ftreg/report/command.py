@@ -1,4 +1,4 @@
-"""`ftreg report PATH...` on the command line. Nothing here imports torch before the options are read.
+"""`ftreg report PATH...` runs from here. Nothing here imports torch before the options are read.
 
 Exit codes: 0; 2 for a mistake in the input.
 """
@@ -23,7 +23,7 @@ class _Arguments(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options of `ftreg report`."""
+    """Return the parser of the options of `ftreg report`."""
     made = _Arguments(
         prog="ftreg report",
         allow_abbrev=False,
@@ -110,7 +110,7 @@ def _report(options: argparse.Namespace) -> Report:
 
 
 def _text(report: Report) -> str:
-    """Tables, verdicts, warnings and notes."""
+    """Return tables, verdicts, warnings and notes."""
     from ftreg.report import tables
 
     parts = [report.title, tables.terminal(tables.summary(report))]

@@ -1,4 +1,4 @@
-"""A method and a baseline on one task, paired by seed; and Holm's correction over a family of such comparisons."""
+"""A method is compared with a baseline on one task, paired by seed; a family of comparisons is corrected by Holm."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +17,11 @@ from ftreg.report.verdict import counted, sentence, significant
 from ftreg.run.wording import differing_shares
 
 SIMULATIONS = 400
-"""Of the power: enough for a number of pairs in a sentence."""
+"""Simulations of the power: enough for a number of pairs in a sentence."""
 UNKNOWN = Interval(np.nan, np.nan, np.nan)
 
 Arms = Mapping[tuple[str, str], Arm]
-"""By task and method."""
+"""Arms by task and method."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Declared:
 
 
 def compare(family: Sequence[Declared], arms: Arms, primary: bool, alpha: float, effect: float) -> list[Comparison]:
-    """The comparisons of a family whose two arms are there.
+    """Return the comparisons of a family whose two arms are there.
 
     One that was declared and has no pairs, as of runs that are still to come, counts in the correction with a p of 1.
 
@@ -58,7 +58,7 @@ def compare(family: Sequence[Declared], arms: Arms, primary: bool, alpha: float,
 
 
 def paired(method: Arm, baseline: Arm) -> tuple[list[tuple[Run, Run]], tuple[str, ...]]:
-    """Runs of both with finite scores, seed by seed; and the seeds that only one arm has, or that diverged in one."""
+    """Return the pairs of runs with finite scores, by seed; and the seeds that are missing or diverged in one arm."""
     a, b = ({run.seed: run for run in arm.runs} for arm in (method, baseline))
     both = [seed for seed in a if seed in b and np.isfinite([a[seed].score, b[seed].score]).all()]
     missing = sorted((a.keys() | b.keys()) - set(both), key=by_seed)
@@ -66,12 +66,12 @@ def paired(method: Arm, baseline: Arm) -> tuple[list[tuple[Run, Run]], tuple[str
 
 
 def finite_scores(arm: Arm) -> Floats:
-    """Of the runs that did not diverge, [runs]."""
+    """Return the scores of the runs that did not diverge, [runs]."""
     return np.array([run.score for run in arm.runs if np.isfinite(run.score)], dtype=np.float64)
 
 
 def _compare(one: Declared, arms: Arms, primary: bool) -> Comparison | None:
-    """All but what its family decides."""
+    """Return all of a comparison but what its family decides."""
     if (one.task, one.method) not in arms or (one.task, one.baseline) not in arms:
         return None
     method, baseline = arms[one.task, one.method], arms[one.task, one.baseline]
@@ -107,7 +107,7 @@ def _compare(one: Declared, arms: Arms, primary: bool) -> Comparison | None:
 def _judged(
     made: Comparison, method: Arm, baseline: Arm, m: int, others: int, alpha: float, effect: float
 ) -> Comparison:
-    """With what depends on its family, of m comparisons with `others` significant ones: ε_min, warnings and verdict."""
+    """Add what depends on its family, of m comparisons with `others` significant ones: ε_min, warnings and verdict."""
     both = finite_scores(method), finite_scores(baseline)
     epsilon = aso(*both, alpha=alpha, comparisons=m) if min(map(len, both)) > 1 else np.nan
     made = replace(
@@ -159,13 +159,13 @@ def _warnings(made: Comparison, method: Arm, baseline: Arm, m: int, others: int,
 
 
 def _crossed(seeds: Sequence[str]) -> bool:
-    """Whether some initialisation or order has several runs."""
+    """Return whether some initialisation or order has several runs."""
     parts = [seed.split("-") for seed in seeds if seed.count("-") == 2]
     return any(len({part[at] for part in parts}) < len(parts) for at in (0, 1))
 
 
 def _cost_ratio(pairs: Sequence[tuple[Run, Run]]) -> float | None:
-    """The median over pairs of the training seconds' ratio."""
+    """Return the median over pairs of the training seconds' ratio."""
     ratios = [
         a.cost["seconds"] / b.cost["seconds"] for a, b in pairs if a.cost.get("seconds") and b.cost.get("seconds")
     ]

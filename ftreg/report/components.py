@@ -1,4 +1,4 @@
-"""How much of the seeds' spread is the initialisation's, and how much the data order's."""
+"""The seeds' spread is split into the initialisation's part and the data order's."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class Components:
 
 
 def variance_components(scores: ArrayLike) -> Components:
-    """The components of a crossed grid of seeds: two random effects, by the method of moments, no less than 0.
+    """Return the components of a crossed grid of seeds: two random effects, by the method of moments, no less than 0.
 
     With mean squares of rows, columns and what they leave, σ²_init = (MS_init − MS_res)/J, σ²_order =
     (MS_order − MS_res)/I, σ²_res = MS_res. Searle, Casella, McCulloch, *Variance Components*, 1992, chapter 4. The

@@ -1,11 +1,11 @@
-"""Errors in a report: with their sign reversed, as `-mse`, so that more is better in every number, test and figure."""
+"""Errors are reported with their sign reversed, as `-mse`, so that more is better in every number, test and figure."""
 
 from dataclasses import replace
 
 from ftreg.run.result import RunResult, Values
 
 REVERSED = "-"
-"""Before the name of a metric of which less is better."""
+"""The sign before the name of a metric of which less is better."""
 ERRORS = ("mse", "mae", "rmse", "loss", "error")
 """Names that a CSV file may have for what is better the less of it there is; a record says it of each metric."""
 

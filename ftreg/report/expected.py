@@ -1,4 +1,4 @@
-"""The best of n runs, as it is to be expected: what a budget of n tries buys."""
+"""The best of n runs has an expectation: what a budget of n tries buys."""
 
 from math import comb
 
@@ -10,7 +10,7 @@ from ftreg.report.inputs import count, sample
 
 
 def expected_maximum(scores: ArrayLike, n: int) -> float:
-    """The mean of the best of n draws with replacement: Σ_v v (F(v)ⁿ − F(v⁻)ⁿ), F the scores' empirical distribution.
+    """Return the mean best of n draws with replacement: Σ_v v (F(v)ⁿ − F(v⁻)ⁿ), F the empirical distribution.
 
     Dodge, Gururangan, Card, Schwartz, Smith. *Show Your Work: Improved Reporting of Experimental Results*. EMNLP 2019,
     arXiv 1909.03004. Too low on average, the more so as n nears the number of runs: see
@@ -29,7 +29,7 @@ def expected_maximum(scores: ArrayLike, n: int) -> float:
 
 
 def expected_maximum_unbiased(scores: ArrayLike, n: int) -> float:
-    """The mean of the best of n draws without replacement: Σᵢ v₍ᵢ₎ C(i − 1, n − 1) / C(N, n), of N sorted scores.
+    """Return the mean best of n draws without replacement: Σᵢ v₍ᵢ₎ C(i − 1, n − 1) / C(N, n), of N sorted scores.
 
     Unbiased for the best of n new runs. Tang, Lee, Xin, Liu, Yu, Lin. *Showing Your Work Doesn't Always Work*. ACL
     2020, arXiv 2004.13705.

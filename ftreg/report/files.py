@@ -1,4 +1,4 @@
-"""Runs from CSV files of other programs: a line for each score, or for each point of a learning curve."""
+"""Runs are read from CSV files of other programs: a line for each score, or for each point of a learning curve."""
 
 import csv
 import itertools
@@ -20,7 +20,7 @@ UNDEFINED = ("", "na", "n/a", "none", "null", "nan", "-nan")
 UNNAMED = "score"
 """The metric of a file that does not name any."""
 SPLIT = "reported"
-"""Under which a run's scores are kept: what split they are of is not said."""
+"""The name under which a run's scores are kept: what split they are of is not said."""
 
 Key = tuple[str, str, str]
 """Task, method, seed."""
@@ -146,7 +146,7 @@ def _one_unit(path: Path, rows: Sequence[tuple[str, Mapping[str, str]]]) -> None
 
 
 def _rows(path: Path, choice: Choice, headers: set[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """(`file:line`, the values of known columns) of each line, checked."""
+    """Yield (`file:line`, the values of known columns) of each line, checked."""
     try:
         with open(ordinary(path, most=None), encoding="utf-8-sig", newline="") as file:
             head = file.readline()
@@ -169,7 +169,7 @@ def _rows(path: Path, choice: Choice, headers: set[str]) -> Iterator[tuple[str, 
 
 
 def _columns(path: Path, header: list[str], given: Mapping[str, str]) -> dict[str, int]:
-    """Where each known column is. What `--columns` names and a file has not is of another file."""
+    """Return where each known column is; what `--columns` names and a file has not is of another file."""
     found = {}
     for name in (*NEEDED, *MORE):
         column = next((column for column in (given.get(name), name) if column in header), None)
@@ -204,7 +204,7 @@ def _number(text: str) -> float:
 
 
 def _checkpoint(of_run: _Lines, choice: Choice) -> tuple[str, bool]:
-    """The checkpoint that is reported, and whether it was chosen here between two."""
+    """Return the checkpoint that is reported, and whether it was chosen here between two."""
     has = list(of_run.scores)
     if "" in has and len(has) > 1:
         raise UsageError(f"{of_run.place}: some lines of this run name their checkpoint and others do not; name all")

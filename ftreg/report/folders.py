@@ -1,4 +1,4 @@
-"""Runs from folders that `ftreg fit` and `ftreg bench` have written."""
+"""Runs are read from folders that `ftreg fit` and `ftreg bench` have written."""
 
 import math
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ def read_folder(path: Path, choice: Choice, found: Found) -> None:
 
 
 def _diverged(folder: Path, found: Found) -> None:
-    """A run that was stopped because its loss was no longer finite: it is one of its arm's, without a score."""
+    """Add a run that was stopped because its loss was no longer finite: it is one of its arm's, without a score."""
     task, method, seed = folder.resolve().parts[-3:]
     other = next((run for run in found.runs if run.task == task and run.record), None)
     if other is None:
@@ -91,20 +91,20 @@ def _miss(found: Found, state: str, name: str) -> None:
 
 
 def _folders(path: Path) -> list[Path]:
-    """Of runs: those that have ended, and those that were begun."""
+    """Return the folders of runs: those that have ended, and those that were begun."""
     return sorted(
         {file.parent for name in FILES for file in path.rglob(name) if WANDB not in file.relative_to(path).parts}
     )
 
 
 def _grid(folder: Path) -> Path | None:
-    """The folder of the grid that a run is of: RUNS for RUNS/task/method/seed and RUNS/tune/task/method.0/seed."""
+    """Return the folder of a run's grid: RUNS for RUNS/task/method/seed and RUNS/tune/task/method.0/seed."""
     above = [place for place in folder.resolve().parents[2:4] if (place / GRID).is_file()]
     return above[0] if above else None
 
 
 def _outside(folder: Path, root: Path | None, path: Path) -> str:
-    """Why a run below a path is not one of a comparison; empty if it is one."""
+    """Return why a run below a path is not one of a comparison; nothing if it is one."""
     if any(REPLACED in part for part in folder.relative_to(path).parts):
         return "that another has replaced"
     place = folder.resolve()
@@ -120,7 +120,7 @@ def _laid_out(folder: Path, root: Path | None) -> bool:
 
 
 def _run(folder: Path, root: Path | None, choice: Choice) -> Run | None:
-    """The run in a folder; None if it has no score because it learns no labels.
+    """Read the run in a folder; None if it has no score because it learns no labels.
 
     In the layout of `ftreg bench` the folders name task and method: the task of a record is that of the data, of
     which a grid may have several variants.
@@ -169,7 +169,7 @@ def _run(folder: Path, root: Path | None, choice: Choice) -> Run | None:
 
 
 def _failed(result: RunResult, scores: Mapping[str, Mapping[str, float]], metric: str) -> bool:
-    """Whether the last checkpoint is no better than the majority; the record says so of the reported metric alone."""
+    """Return whether the last checkpoint is no better than the majority; a record knows the reported metric's."""
     if result.reported and metric == result.reported.metric:
         return result.failed
     return not scores["last"][metric] > (result.majority[_split(result)][metric] or 0.0)
@@ -195,7 +195,7 @@ def _named_by_methods(methods: list[MethodRecord]) -> str:
 
 
 def _curve(path: Path, split: str, metric: str) -> tuple[tuple[int, float], ...]:
-    """(step, score) of the split that was watched: the selection split if there is one."""
+    """Return (step, score) of the split that was watched: the selection split if there is one."""
     content = history.read_history(path)
     rows = [dict(zip(content.columns, cells, strict=True)) for cells in content.rows]
     sign = -1.0 if metric.startswith(REVERSED) else 1.0
@@ -213,7 +213,7 @@ def _curve(path: Path, split: str, metric: str) -> tuple[tuple[int, float], ...]
 
 
 def _declared(root: Path, grid: Mapping[str, Any], found: Found) -> None:
-    """The primary family of a grid, and its runs that were never begun."""
+    """Add the primary family of a grid, and its runs that were never begun."""
     family = [(c["task"], c["method"], c["baseline"]) for c in grid["comparisons"]]
     seeds = [str(Seeds(*(seed[name] for name in PARTS))) for seed in grid["seeds"]]
     names = [f"{task}/{method}/{seed}" for task in grid["tasks"] for method in grid["methods"] for seed in seeds]

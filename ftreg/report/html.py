@@ -1,4 +1,4 @@
-"""HTML that is escaped unless it was made here, and closed because it was opened."""
+"""HTML is escaped unless it was made here, and closed because it was opened."""
 
 from html import escape
 
@@ -10,7 +10,7 @@ class Html(str):
 
 
 def element(tag: str, *content: str, **attributes: str | int | float | bool | None) -> Html:
-    """An element: its content escaped where it is not `Html`, its attributes always.
+    """Return an element: its content escaped where it is not `Html`, its attributes always.
 
     Args:
         attributes: `class_` is class, `data_task` is data-task; True stands alone, False and None are left out.
@@ -26,12 +26,12 @@ def element(tag: str, *content: str, **attributes: str | int | float | bool | No
 
 
 def join(*content: str) -> Html:
-    """One after the other, escaped where they are not `Html`."""
+    """Put parts one after the other, escaped where they are not `Html`."""
     return Html("".join(one if isinstance(one, Html) else escape(one) for one in content))
 
 
 def table(caption: str, heads: tuple[tuple[str, bool], ...], rows: list[Html]) -> Html:
-    """A table in a region that scrolls sideways; buttons in its head sort it.
+    """Return a table in a region that scrolls sideways; buttons in its head sort it.
 
     Args:
         heads: (name, whether its cells are numbers).
@@ -46,5 +46,5 @@ def table(caption: str, heads: tuple[tuple[str, bool], ...], rows: list[Html]) -
 
 
 def cell(text: str, sort: float | str | None = None) -> Html:
-    """A cell; a number, or what sorts like one, is set to the right."""
+    """Return a cell; a number, or what sorts like one, is set to the right."""
     return element("td", text, data_sort="" if sort is None else sort, class_="n" if isinstance(sort, float) else None)

@@ -1,4 +1,4 @@
-"""Checks of what the statistics are given, each of which complains in one line."""
+"""What the statistics are given is checked, and what is wrong with it is said in one line."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 
 
 def sample(name: str, values: ArrayLike, least: int = 1) -> Floats:
-    """`values` as float64 [n].
+    """Return `values` as float64 [n].
 
     Raises:
         UsageError: not one-dimensional, fewer than `least`, or not all finite.
@@ -21,7 +21,7 @@ def sample(name: str, values: ArrayLike, least: int = 1) -> Floats:
 
 
 def finite_array(name: str, values: ArrayLike) -> Floats:
-    """`values` as float64, of any shape.
+    """Return `values` as float64, of any shape.
 
     Raises:
         UsageError: a value is NaN or infinite.
@@ -37,7 +37,7 @@ def finite_array(name: str, values: ArrayLike) -> Floats:
 
 
 def inside(name: str, value: float) -> float:
-    """A probability strictly between 0 and 1.
+    """Return a probability that lies strictly between 0 and 1.
 
     Raises:
         UsageError: it is not.
@@ -48,7 +48,7 @@ def inside(name: str, value: float) -> float:
 
 
 def count(name: str, value: int) -> int:
-    """A number of things, 1 or more.
+    """Return a number of things that is 1 or more.
 
     Raises:
         UsageError: it is less.

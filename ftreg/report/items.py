@@ -1,4 +1,4 @@
-"""The difference of two arms, over seeds and test items at once: a test set of 277 items is a sample too.
+"""Two arms are compared over seeds and test items at once: a test set of 277 items is a sample too.
 
 Each bootstrap draw resamples the seeds and, independently, the items, the same for both arms: the pigeonhole
 bootstrap (Owen, *The pigeonhole bootstrap*, Annals of Applied Statistics 1, 2007). No bootstrap of
@@ -21,7 +21,7 @@ Metric = Callable[[NDArray[Any], NDArray[Any]], float]
 def seeds_by_items(
     correct_a: ArrayLike, correct_b: ArrayLike, level: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> Interval:
-    """A's mean score minus B's, for scores that are means over items, such as accuracy.
+    """Return A's mean score minus B's, for scores that are means over items, such as accuracy.
 
     Args:
         correct_a, correct_b: each item's score under each seed, [seeds, items]; rows and columns go together.
@@ -45,7 +45,7 @@ def paired_bootstrap(
     resamples: int = 1_000,
     seed: int = 0,
 ) -> Interval:
-    """A's mean metric over seeds minus B's, for any metric of a set of items: F1, Matthews, Pearson.
+    """Return A's mean metric over seeds minus B's, for any metric of a set of items: F1, Matthews, Pearson.
 
     With accuracy as the metric it is `seeds_by_items`, at 2 · seeds calls of `metric` a draw.
 
@@ -79,7 +79,7 @@ def paired_bootstrap(
 
 
 def _draws(shape: tuple[int, ...], resamples: int, seed: int) -> Iterator[tuple[NDArray[np.float64], NDArray[np.intp]]]:
-    """The share of each seed, [seeds], and the places of the items, [items], of each draw."""
+    """Yield the share of each seed, [seeds], and the places of the items, [items], of each draw."""
     seeds, items = shape
     rng = np.random.default_rng(seed)
     for _ in range(count("resamples", resamples)):

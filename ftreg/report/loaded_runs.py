@@ -1,4 +1,4 @@
-"""What is read for a report, and how a run's score is chosen among its scores."""
+"""Runs are collected as they are read, and a run's score is chosen among its scores."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ CHECKPOINTS = ("best", "last")
 
 @dataclass
 class Found:
-    """What paths hold.
+    """The runs that paths hold, with what is said of them.
 
     Attributes:
         runs: by task, method and seed, in that order; each once.
@@ -28,7 +28,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which of a run's scores is its score.
+    """The choice of a run's score among its scores.
 
     Args:
         checkpoint: `best` or `last`; None for the one that a record reports, and in a CSV file the last where it has
@@ -42,9 +42,9 @@ class Choice:
     columns: Mapping[str, str] = field(default_factory=dict)
 
     def wanted(self, has: Collection[str]) -> str | None:
-        """The first of `metrics` among those that there are; an error goes by its name without the sign too."""
+        """Return the first of `metrics` among those that there are; an error goes by its name without the sign too."""
         return next((name for metric in self.metrics for name in (metric, f"{REVERSED}{metric}") if name in has), None)
 
     def metric(self, has: Sequence[str]) -> str:
-        """The metric of a task, of those that it has."""
+        """Return the metric of a task, of those that it has."""
         return self.wanted(has) or has[0]

@@ -1,4 +1,4 @@
-"""What a report is made of: runs, their summaries, and comparisons of a method with a baseline."""
+"""A report is made of runs, their summaries, and comparisons of a method with a baseline."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from ftreg.report.statistics import Interval, Summary
 from ftreg.run.result import RunResult
 
 MATCHED_PREFIX = "plain@"
-"""Before a method's name: plain at that method's compute."""
+"""What stands before a method's name in that of plain at the method's compute."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,12 @@ class Report:
     arms: tuple[Arm, ...]
     comparisons: tuple[Comparison, ...]
     averages: Mapping[str, Interval]
-    """By method: the mean over the tasks that all methods have, with a stratified bootstrap interval."""
+    """Each method's mean over the tasks that all methods have, with a stratified bootstrap interval."""
     averaged: tuple[str, ...]
     """The tasks in that mean."""
     variances: Mapping[tuple[str, str], Mapping[str, float]]
-    """By task and method, where seeds are crossed: the shares of init and order seed, and the rest."""
+    """The shares of init and order seed, and the rest, by task and method, where seeds are crossed."""
     warnings: tuple[str, ...]
-    """Of every comparison of a family, told once."""
+    """Warnings on every comparison of a family, told once."""
     notes: tuple[str, ...]
     """What was left out or counted, and how."""

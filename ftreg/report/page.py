@@ -1,4 +1,4 @@
-"""The page of a report: one HTML file with everything in it, that opens from disk and fetches nothing."""
+"""The page of a report is one HTML file with everything in it, that opens from disk and fetches nothing."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def write(report: Report, out: Path, figures: Mapping[str, Path]) -> Path:
 
 
 def compose(report: Report, figures: Mapping[str, Path]) -> str:
-    """The page's text."""
+    """Return the page's text."""
     tasks, methods = style.tasks(report), style.methods(report)
     notes = Html()
     if report.notes:
@@ -59,7 +59,7 @@ def compose(report: Report, figures: Mapping[str, Path]) -> str:
 
 
 def payload(report: Report) -> dict[str, Any]:
-    """What the page's script reads: the runs without their records, and what was concluded of them."""
+    """Return what the page's script reads: the runs without their records, and what was concluded of them."""
     names = "task", "method", "seed", "metric", "checkpoint", "score", "failed", "majority", "cost", "place"
     return {
         "title": report.title,
@@ -74,7 +74,7 @@ def payload(report: Report) -> dict[str, Any]:
 
 
 def embed(value: Any) -> str:
-    """JSON that may stand inside a script element: nothing in it can end that."""
+    """Return JSON that may stand inside a script element: nothing in it can end that."""
     text = json.dumps(null_for_nan(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,4 +1,4 @@
-"""Two arms compared seed by seed, and how many seeds a family of comparisons takes.
+"""Two arms are compared seed by seed, and a family of comparisons takes a number of seeds.
 
 `differences` are A's score minus B's at the same seeds, [pairs], all finite: a diverged run has no difference, and
 what stands for it is the caller's to decide and to say.
@@ -24,7 +24,7 @@ pairs on RTE's 277 items are wrong; at this one, none in simulation."""
 
 
 def sign_flip(differences: ArrayLike, seed: int = 0) -> float:
-    """p of the two-sided sign-flip permutation test that the differences' mean is 0.
+    """Return p of the two-sided sign-flip permutation test that the differences' mean is 0.
 
     The share of the 2ⁿ arrangements of signs s for which |Σ sᵢ dᵢ| ≥ |Σ dᵢ|. Exact up to 20 pairs; above, of 100,000
     random arrangements and the observed one, (1 + hits)/(1 + draws), so that p is never 0 (Phipson and Smyth, 2010,
@@ -50,7 +50,7 @@ def sign_flip(differences: ArrayLike, seed: int = 0) -> float:
 
 
 def wilcoxon(differences: ArrayLike, seed: int = 0) -> float:
-    """p of the two-sided signed-rank test that the differences are symmetric about 0.
+    """Return p of the two-sided signed-rank test that the differences are symmetric about 0.
 
     Wilcoxon, *Individual comparisons by ranking methods*, 1945. Zero differences are dropped, tied ones share a rank,
     and the signed ranks go through `sign_flip`: exact with ties too, up to 20 pairs. All differences 0: p is 1.
@@ -66,7 +66,7 @@ def wilcoxon(differences: ArrayLike, seed: int = 0) -> float:
 
 
 def holm(ps: Mapping[str, float]) -> dict[str, float]:
-    """Adjusted p of each comparison of a family, in the order given; those ≤ α are significant at family-wise level α.
+    """Return the adjusted p of each comparison of a family, in the order given; ≤ α is significant at family level α.
 
     Of m sorted p-values, p̃₍ᵢ₎ = max over j ≤ i of min(1, (m − j + 1) p₍ⱼ₎). Holm, *A simple sequentially rejective
     multiple test procedure*, Scandinavian Journal of Statistics 6, 1979.
@@ -84,7 +84,7 @@ def holm(ps: Mapping[str, float]) -> dict[str, float]:
 
 
 def smallest_p(n: int) -> float:
-    """The least p that the exact sign-flip and signed-rank tests can give for n pairs: 2/2ⁿ.
+    """Return the least p that the exact sign-flip and signed-rank tests can give for n pairs: 2/2ⁿ.
 
     Above 20 pairs the tests' own least p is that of the random arrangements, 1/100,001.
 
@@ -95,7 +95,7 @@ def smallest_p(n: int) -> float:
 
 
 def needed_pairs(alpha: float = 0.05, m: int = 1) -> int:
-    """The least n with 2/2ⁿ ≤ α/m: below it, no comparison of a family of m can pass Holm's first step.
+    """Return the least n with 2/2ⁿ ≤ α/m: below it, no comparison of a family of m can pass Holm's first step.
 
     Raises:
         UsageError: alpha is not strictly between 0 and 1, or m is less than 1.
@@ -108,7 +108,7 @@ def needed_pairs(alpha: float = 0.05, m: int = 1) -> int:
 
 
 def warnings(n_pairs: int, alpha: float = 0.05, m: int = 1, others: int = 0) -> list[str]:
-    """A sentence if n pairs are too few for a comparison of a family of m to be significant, else nothing.
+    """Return a sentence if n pairs are too few for a comparison of a family of m to be significant, else nothing.
 
     Args:
         others: comparisons of the family that are significant: Holm's later steps ask for less.
@@ -130,7 +130,7 @@ def warnings(n_pairs: int, alpha: float = 0.05, m: int = 1, others: int = 0) -> 
 
 
 def _ranks(sizes: Floats) -> Floats:
-    """Ranks from 1, the mean rank for sizes that tie up to `TOLERANCE`."""
+    """Return ranks from 1, the mean rank for sizes that tie up to `TOLERANCE`."""
     order = np.argsort(sizes)
     steps = np.diff(sizes[order], prepend=sizes.min()) > TOLERANCE * sizes.max()
     levels = np.empty(len(sizes))

@@ -1,4 +1,4 @@
-"""How many pairs of runs a difference takes to be found, before any of them is run."""
+"""A difference takes a number of pairs of runs to be found, which is known before any of them is run."""
 
 from bisect import bisect_left
 
@@ -24,7 +24,7 @@ def power(
     simulations: int = 2_000,
     seed: int = 0,
 ) -> float:
-    """The chance that the sign-flip test of n pairs gives p ≤ α/m, if the differences are normal.
+    """Return the chance that the sign-flip test of n pairs gives p ≤ α/m, if the differences are normal.
 
     By simulation: differences of mean `effect` and standard deviation `differences_std`, each set put to the test of
     `ftreg.report.paired.sign_flip`; above 14 pairs with fewer random arrangements than there. α/m is Holm's first
@@ -74,7 +74,7 @@ def pairs_needed(
     simulations: int = 2_000,
     seed: int = 0,
 ) -> int | None:
-    """The least n whose `power` is `target` or more; None if 100 pairs do not reach it.
+    """Return the least n whose `power` is `target` or more; None if 100 pairs do not reach it.
 
     Raises:
         UsageError: as `power`, or target is not strictly between 0 and 1.
@@ -89,6 +89,6 @@ def pairs_needed(
 
 
 def _all_signs(n: int) -> Floats:
-    """All arrangements that leave the first sign alone, [2ⁿ⁻¹, n]."""
+    """Return all arrangements that leave the first sign alone, [2ⁿ⁻¹, n]."""
     bits = np.arange(2 ** (n - 1))[:, None] >> np.arange(n) & 1
     return np.asarray(1.0 - 2 * bits, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The difference of two arms over seeds × items, from the predictions that their runs have saved."""
+"""Two arms are compared over seeds × items, by the predictions that their runs have saved."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 
 def over_items(pairs: Sequence[tuple[Run, Run]], resamples: int = 10_000) -> Interval | None:
-    """The mean difference of the pairs' scores, A's minus B's, with an interval over their seeds and their items.
+    """Return the mean difference of the pairs' scores, A's minus B's, with an interval over seeds and items.
 
     Args:
         pairs: runs of A and of B.
@@ -56,7 +56,7 @@ def over_items(pairs: Sequence[tuple[Run, Run]], resamples: int = 10_000) -> Int
 
 
 def _file(run: Run) -> Path | None:
-    """The predictions that a run's score is of."""
+    """Return the file of the predictions that a run's score is of."""
     if run.record is None or run.record.reported is None:
         return None
     split, own = run.record.reported.split, "" if run.checkpoint == "best" else f".{run.checkpoint}"
@@ -65,9 +65,9 @@ def _file(run: Run) -> Path | None:
 
 
 def _read_predictions(run: Run) -> tuple[Array, Array, Array] | None:
-    """Row ids, labels, and class ids or values; each [items], in the order of the rows. None where rows have tokens.
+    """Read row ids, labels, and class ids or values; each [items], in the order of the rows.
 
-    Of sets of labels, the last two are of 0 and 1, [items, labels].
+    None where rows have tokens. Of sets of labels, the last two are of 0 and 1, [items, labels].
     """
     path = _file(run)
     assert path is not None
@@ -97,7 +97,7 @@ def _lists_of_lists(kind: pa.DataType) -> bool:
 
 
 def _fault(row_ids: Array, labels: Array, logits: Array) -> str:
-    """What keeps columns from being predictions; empty if nothing does."""
+    """Return what keeps columns from being predictions; nothing if they are."""
     if not (row_ids.dtype.kind == "i" and labels.dtype.kind in "if" and logits.dtype.kind == "f" and logits.ndim == 2):
         return "not whole numbers as row_id, numbers as label, and as many numbers in every row of logits"
     if not len(row_ids):
@@ -118,19 +118,19 @@ def _accuracy(predicted: Array, labels: Array) -> float:
 
 
 def _f1(predicted: Array, labels: Array) -> float:
-    """Of class 1; 0 where it is neither predicted nor there."""
+    """Return F1 of class 1; 0 where it is neither predicted nor there."""
     positive = int((predicted == 1).sum() + (labels == 1).sum())
     return 2 * float(((predicted == 1) & (labels == 1)).sum()) / positive if positive else 0.0
 
 
 def _macro_f1(predicted: Array, labels: Array) -> float:
-    """Of all classes that are predicted or there; of one label a row, micro-F1 is accuracy."""
+    """Return the mean F1 of all classes that are predicted or there; of one label a row, micro-F1 is accuracy."""
     found = np.union1d(predicted, labels)
     return float(np.mean([_f1(predicted == one, labels == one) for one in found]))
 
 
 def _matthews(predicted: Array, labels: Array) -> float:
-    """0 where there is one class only."""
+    """Return Matthews' correlation; 0 where there is one class only."""
     classes = int(max(predicted.max(), labels.max())) + 1
     counts = np.bincount(labels.astype(int) * classes + predicted, minlength=classes**2).reshape(classes, classes)
     true, guessed, total = counts.sum(1).astype(float), counts.sum(0).astype(float), float(counts.sum())
@@ -139,7 +139,7 @@ def _matthews(predicted: Array, labels: Array) -> float:
 
 
 def _pearson(predicted: Array, labels: Array) -> float:
-    """0 where either is constant."""
+    """Return Pearson's correlation; 0 where either is constant."""
     a, b = predicted - predicted.mean(), labels - labels.mean()
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / scale if scale > 0 else 0.0
@@ -163,12 +163,12 @@ METRICS: Mapping[str, Callable[[Array, Array], float]] = {
 
 
 def _micro_f1(predicted: Array, labels: Array) -> float:
-    """Of all decisions together; of sets of labels, [items, labels]."""
+    """Return F1 of all decisions together; of sets of labels, [items, labels]."""
     return _f1(predicted.ravel(), labels.ravel())
 
 
 def _mean_f1(predicted: Array, labels: Array) -> float:
-    """The mean over labels; 0 for one that is neither predicted nor there."""
+    """Return the mean F1 over labels; 0 for one that is neither predicted nor there."""
     return float(np.mean([_f1(p, y) for p, y in zip(predicted.T, labels.T, strict=True)]))
 
 
@@ -177,4 +177,4 @@ SET_METRICS: Mapping[str, Callable[[Array, Array], float]] = {
     "macro_f1": _mean_f1,
     "subset_accuracy": lambda predicted, labels: float((predicted == labels).all(axis=1).mean()),
 }
-"""Of sets of labels, both arguments [items, labels] of 0 and 1."""
+"""The metrics of sets of labels: both arguments are [items, labels] of 0 and 1."""

@@ -1,4 +1,4 @@
-"""Runs from folders and CSV files together, each once and in order."""
+"""Runs are read from folders and CSV files together, each once and in order."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from ftreg.report.model import Run
 
 
 def read_runs(paths: Sequence[Path], choice: Choice | None = None) -> Found:
-    """All runs of the paths together.
+    """Read all runs of the paths together.
 
     Args:
         paths: a CSV file, a run's folder, or a folder with runs below it.
@@ -57,13 +57,13 @@ def _names(runs: Sequence[Run], choice: Choice) -> None:
 
 
 def by_seed(seed: str) -> tuple[tuple[int, ...], str]:
-    """A key that sorts seeds as numbers: 2 before 10, and 0-2-0 before 0-10-0."""
+    """Return a key that sorts seeds as numbers: 2 before 10, and 0-2-0 before 0-10-0."""
     parts = seed.split("-")
     return (tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else (), seed)
 
 
 def _unique(runs: Sequence[Run]) -> list[Run]:
-    """Sorted by task and method as they first occur, then by seed; the same place twice is one run."""
+    """Sort runs by task and method as they first occur, then by seed; the same place twice is one run."""
     seen: dict[tuple[str, str, str], Run] = {}
     for run in runs:
         key = run.task, run.method, run.seed

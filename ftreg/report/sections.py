@@ -1,4 +1,4 @@
-"""Sections of the page: verdicts, tables, figures, settings, references."""
+"""The page has sections: verdicts, tables, figures, settings, references."""
 
 import base64
 import json
@@ -35,14 +35,14 @@ CAPTIONS = {
 
 
 def outcome(comparison: Comparison, alpha: float) -> str:
-    """`better` or `worse` by the corrected p and the sign; else `few`, if n could give neither, or `open`."""
+    """Return `better` or `worse` by the corrected p and the sign; else `few`, if n could give neither, or `open`."""
     if not significant(comparison, alpha) or comparison.difference.estimate == 0:
         return "open" if comparison.enough else "few"
     return "better" if comparison.difference.estimate > 0 else "worse"
 
 
 def verdicts(report: Report) -> Html:
-    """A card for each method: on how many tasks it is better, then each task's verdict and warnings."""
+    """Return a card for each method: on how many tasks it is better, then each task's verdict and warnings."""
     looks = style.looks(report)
     cards = []
     for name in style.rivals(report):
@@ -98,12 +98,12 @@ def _verdict(one: Comparison, result: str, far: float) -> Html:
 
 
 def warnings(texts: Sequence[str]) -> Html:
-    """A paragraph each."""
+    """Return a paragraph for each warning."""
     return join(*(element("p", "⚠ ", text, class_="warning") for text in texts))
 
 
 def summaries(report: Report) -> Html:
-    """Every arm, described."""
+    """Return a table of every arm, described."""
     heads = (
         ("Task", "Method", "Metric"),
         ("n", "Mean", "95 % interval", "SD", "Median", "Min", "Max", "Diverged", "Failed"),
@@ -139,7 +139,7 @@ def _cost(arm: Arm, unit: str) -> Html:
 
 
 def comparisons(report: Report) -> Html:
-    """Every comparison, with its tests."""
+    """Return a table of every comparison, with its tests."""
     names = ("Task", "Method", "Against", "Outcome")
     numbers = (
         "Pairs",
@@ -179,7 +179,7 @@ def comparisons(report: Report) -> Html:
 
 
 def averages(report: Report) -> Html:
-    """The mean over tasks by method; nothing where there is none."""
+    """Return the mean over tasks by method; nothing where there is none."""
     if not report.averages:
         return Html()
     rows = []
@@ -203,7 +203,7 @@ def averages(report: Report) -> Html:
 
 
 def variances(report: Report) -> Html:
-    """Shares of variance, where seeds are crossed; nothing where they are not."""
+    """Return shares of variance, where seeds are crossed; nothing where they are not."""
     if not report.variances:
         return Html()
     parts = tuple(dict.fromkeys(part for shares in report.variances.values() for part in shares))
@@ -222,7 +222,7 @@ def _share(shares: Mapping[str, float], part: str) -> str:
 
 
 def pictures(figures: Mapping[str, Path]) -> Html:
-    """Figures as they are, inside the page; the seeds are drawn by the page itself."""
+    """Return figures as they are, inside the page; the seeds are drawn by the page itself."""
     found = []
     for name, path in figures.items():
         if name != "seeds" and path.suffix == ".png":
@@ -237,7 +237,7 @@ def pictures(figures: Mapping[str, Path]) -> Html:
 
 
 def settings(report: Report) -> Html:
-    """What each method's runs were made with, from their records."""
+    """Return what each method's runs were made with, from their records."""
     rows = []
     for name in style.methods(report):
         records = [run.record for run in report.runs if run.method == name and run.record]
@@ -281,7 +281,7 @@ def _fit(result: RunResult, place: str) -> Fit:
 
 
 def references(report: Report) -> Html:
-    """BibTeX of what the runs and this report use."""
+    """Return BibTeX of what the runs and this report use."""
     fits = {}
     for run in report.runs:
         try:

@@ -1,4 +1,4 @@
-"""One set of runs, or two, described: a summary, the average over tasks, and the difference of spreads.
+"""One set of runs, or two, are described: a summary, the average over tasks, and the difference of spreads.
 
 All intervals of this package are bootstrap percentile intervals (Efron and Tibshirani, *An Introduction to the
 Bootstrap*, 1993, chapter 13). BCa intervals are undefined on equal scores and cover no better on few runs. Neither
@@ -94,7 +94,7 @@ def summary(
 def glue_average(
     scores: Mapping[str, ArrayLike], level: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> Interval:
-    """The unweighted mean over tasks of each task's mean over seeds, with a stratified bootstrap interval.
+    """Return the unweighted mean over tasks of each task's mean over seeds, with a stratified bootstrap interval.
 
     Each draw resamples the seeds within each task, independently between tasks; a task may have more seeds than
     another. A task of a single run has no spread to draw from, and makes the interval's ends NaN.
@@ -114,7 +114,7 @@ def glue_average(
 
 
 def levene(a: ArrayLike, b: ArrayLike) -> float:
-    """p that two samples are equally spread: Levene's test about the medians.
+    """Return p that two samples are equally spread: Levene's test about the medians.
 
     Brown and Forsythe, *Robust tests for the equality of variances*, JASA 69, 1974. Where distances from the median
     do not vary within either sample, as with two constant samples, the statistic divides by 0 and p is 1.
@@ -131,7 +131,7 @@ def levene(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def percentiles(estimate: float, draws: Floats, level: float) -> Interval:
-    """The interval that leaves out (1 − level)/2 of the bootstrap draws at either end.
+    """Return the interval that leaves out (1 − level)/2 of the bootstrap draws at either end.
 
     Raises:
         UsageError: `level` is not strictly between 0 and 1.
@@ -142,7 +142,7 @@ def percentiles(estimate: float, draws: Floats, level: float) -> Interval:
 
 
 def _means(scores: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """Means of bootstrap samples [resamples]; NaN where there is nothing to draw from."""
+    """Return means of bootstrap samples [resamples]; NaN where there is nothing to draw from."""
     count("resamples", resamples)
     if len(scores) < 2:
         return np.full(resamples, np.nan)

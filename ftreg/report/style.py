@@ -1,4 +1,4 @@
-"""One look for figures and page: a colour, a marker and a place for each method.
+"""Figures and page share one look: a colour, a marker and a place for each method.
 
 The colours are those of Okabe and Ito, *Color Universal Design*, 2008, told apart with any colour vision.
 """
@@ -15,10 +15,10 @@ ORANGE, SKY, YELLOW = "#E69F00", "#56B4E9", "#F0E442"
 BASELINE = "#595959"
 """Grey: what the others are held against."""
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
-"""Of the methods, in turn. Yellow is too pale on white for a dot."""
+"""The methods' colours, in turn. Yellow is too pale on white for a dot."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 POINTS = 100
-"""Of a score of 1: figures show what the tables do."""
+"""The points of a score of 1: figures show what the tables do."""
 
 FONTS = ("DejaVu Sans",)
 PANEL = 2.9, 2.5
@@ -48,7 +48,7 @@ RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Look:
-    """Of one method.
+    """The look of one method.
 
     Args:
         hollow: the baseline at a method's compute: the method's own colour, not filled in.
@@ -60,12 +60,12 @@ class Look:
 
 
 def tasks(report: Report) -> tuple[str, ...]:
-    """In the order of the arms."""
+    """Return the tasks in the order of the arms."""
     return tuple(dict.fromkeys(arm.task for arm in report.arms))
 
 
 def methods(report: Report) -> tuple[str, ...]:
-    """The baseline, then the others in the order of the arms, each before the baseline at its compute."""
+    """Return the baseline, then the others in the order of the arms, each before the baseline at its compute."""
     found = dict.fromkeys(arm.method for arm in report.arms)
     rest = {name: found.keys() - {name} for name in found if name != report.baseline}
     own = [name for name, others in rest.items() if name.removeprefix(MATCHED_PREFIX) not in others]
@@ -75,7 +75,7 @@ def methods(report: Report) -> tuple[str, ...]:
 
 
 def looks(report: Report) -> dict[str, Look]:
-    """By method, in their order."""
+    """Return the look of each method, in their order."""
     found: dict[str, Look] = {}
     turn = 0
     for name in methods(report):
@@ -92,37 +92,37 @@ def looks(report: Report) -> dict[str, Look]:
 
 
 def arms(report: Report, task: str) -> tuple[Arm, ...]:
-    """Of one task, in the methods' order."""
+    """Return the arms of one task, in the methods' order."""
     place = {name: at for at, name in enumerate(methods(report))}
     return tuple(sorted((arm for arm in report.arms if arm.task == task), key=lambda arm: place[arm.method]))
 
 
 def metric(arm: Arm) -> str:
-    """What an axis says of the scores: the metric, in points as in the tables."""
+    """Return what an axis says of the scores: the metric, in points as in the tables."""
     return f"{arm.metric} × 100"
 
 
 def reported(arm: Arm) -> str:
-    """The metric, and the checkpoint where that is known."""
+    """Return the metric, and the checkpoint where that is known."""
     checkpoint = arm.runs[0].checkpoint
     return f"{metric(arm)}, {checkpoint} checkpoint" if checkpoint else metric(arm)
 
 
 def rival(comparison: Comparison, report: Report) -> str:
-    """The name of a comparison's row: the method, and what it is held against where that is not the baseline."""
+    """Return the name of a comparison's row: the method, and what it is held against where that is not the baseline."""
     if comparison.baseline == report.baseline:
         return comparison.method
     return f"{comparison.method} vs {comparison.baseline}"
 
 
 def rivals(report: Report) -> tuple[str, ...]:
-    """The rows of comparisons, in the methods' order."""
+    """Return the rows of comparisons, in the methods' order."""
     place = {name: at for at, name in enumerate(methods(report))}
     ordered = sorted(report.comparisons, key=lambda one: place.get(one.method, len(place)))
     return tuple(dict.fromkeys(rival(one, report) for one in ordered))
 
 
 def majority(runs: Iterable[Run]) -> float | None:
-    """The majority classifier's score, if the runs that know it agree on one."""
+    """Return the majority classifier's score, if the runs that know it agree on one."""
     known = {round(run.majority, 6) for run in runs if run.majority is not None and math.isfinite(run.majority)}
     return known.pop() if len(known) == 1 else None

@@ -1,4 +1,4 @@
-"""Drawings of the page, as SVG whose places are shares of the width: they fit any screen undistorted."""
+"""The page's charts are SVG whose places are shares of the width: they fit any screen undistorted."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ DOT = 5.6
 
 
 def seeds(report: Report) -> Html:
-    """A panel for each task, in it a strip for each method, in that a dot for each run.
+    """Return a panel for each task, in it a strip for each method, in that a dot for each run.
 
     A dot has the place of its run in `report.runs` as `data-run`, by which the script finds what it is.
     """
@@ -42,7 +42,7 @@ def seeds(report: Report) -> Html:
 
 
 class _Scale:
-    """From a score to a share of the width, in percent."""
+    """A map from a score to a share of the width, in percent."""
 
     def __init__(self, arms: tuple[Arm, ...], guess: float | None) -> None:
         known = [run.score for arm in arms for run in arm.runs if math.isfinite(run.score)] or [0.0, 1.0]
@@ -59,7 +59,7 @@ class _Scale:
         return round(100 * (score - self.low) / (self.high - self.low), 2)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Three to seven round scores, and how they are written."""
+        """Return three to seven round scores, and how they are written."""
         wide = style.POINTS * (self.high - self.low)
         power = math.floor(math.log10(wide / 3))
         step, digits = max(
@@ -121,7 +121,7 @@ def _axis(scale: _Scale) -> Html:
 
 
 def interval(difference: Interval, reach: float) -> Html:
-    """A difference and its interval about 0.
+    """Return a difference and its interval about 0.
 
     Args:
         reach: the difference at either end.
@@ -139,7 +139,7 @@ def interval(difference: Interval, reach: float) -> Html:
 
 
 def reach(comparisons: Sequence[Comparison]) -> float:
-    """The largest end of an interval."""
+    """Return the largest end of an interval."""
     ends = [
         abs(end) for one in comparisons for end in (one.difference.low, one.difference.high, one.difference.estimate)
     ]

@@ -1,4 +1,4 @@
-"""The files of a report's numbers: its tables in Markdown, LaTeX and CSV, and all of it as JSON."""
+"""A report's numbers go into files: its tables in Markdown, LaTeX and CSV, and all of it as JSON."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from ftreg.report.tables import comparisons, latex, markdown, summary
 
 
 def as_json(report: Report) -> str:
-    """The whole report: null where a number is undefined, `variances` by task and then by method."""
+    """Return the whole report: null where a number is undefined, `variances` by task and then by method."""
     content: dict[str, Any] = {**asdict(report), "variances": _nested(report.variances)}
     for run, entry in zip(report.runs, content["runs"], strict=True):
         entry["record"] = run.record.as_dict() if run.record else {}
@@ -24,7 +24,7 @@ def as_json(report: Report) -> str:
 
 
 def write(report: Report, out: Path) -> list[Path]:
-    """`summary` and `comparisons` as md, tex and csv, and `report.json`, each whole or not there; their paths."""
+    """Write `summary` and `comparisons` as md, tex and csv, and `report.json`, each whole; return their paths."""
     texts = {"report.json": as_json(report)}
     for table, numbers in ((summary(report), _summary_numbers), (comparisons(report), _comparison_numbers)):
         texts[f"{table.name}.md"] = markdown(table)
@@ -40,7 +40,7 @@ def _writer(text: str) -> Callable[[Path], Any]:
 
 
 def _csv(rows: Sequence[Mapping[str, object]]) -> str:
-    """Numbers in full; empty where one is undefined."""
+    """Return CSV with numbers in full; empty where one is undefined."""
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -81,7 +81,7 @@ def _numbers(one: Comparison) -> dict[str, object]:
 
 
 def _hundredfold(value: float) -> float:
-    """Rounded where floating point would show."""
+    """Return 100 times a number, rounded where floating point would show."""
     return round(100 * value, 10)
 
 

@@ -1,4 +1,4 @@
-"""The report's two tables, for the terminal, in Markdown and in LaTeX; `ftreg.report.table_files` writes them.
+"""A report has two tables, for the terminal, in Markdown and in LaTeX; `ftreg.report.table_files` writes them.
 
 Scores and differences are × 100. Of a task, the arm with the highest mean is bold only if its advantage over the
 baseline, or the baseline's over every other arm, holds after the correction.
@@ -42,7 +42,7 @@ class Table:
 
 
 def summary(report: Report) -> Table:
-    """A row for each task and method, and one for each method's average."""
+    """Return a row for each task and method, and one for each method's average."""
     best = {id(arm) for arm in winners(report)}
     rows: list[tuple[str, ...]] = []
     bold: set[tuple[int, int]] = set()
@@ -87,7 +87,7 @@ def summary(report: Report) -> Table:
 
 
 def comparisons(report: Report) -> Table:
-    """A row for each comparison, the primary family first."""
+    """Return a row for each comparison, the primary family first."""
     rows: list[tuple[str, ...]] = []
     bold: set[tuple[int, int]] = set()
     for one in report.comparisons:
@@ -121,7 +121,7 @@ def comparisons(report: Report) -> Table:
 
 
 def winners(report: Report) -> list[Arm]:
-    """The arm of each task that has the highest mean, if that is shown."""
+    """Return the arm of each task that has the highest mean, if that is shown."""
     found = []
     for task in dict.fromkeys(arm.task for arm in report.arms):
         arms = [arm for arm in report.arms if arm.task == task and math.isfinite(arm.summary.mean)]
@@ -140,7 +140,7 @@ def winners(report: Report) -> list[Arm]:
 
 
 def terminal(table: Table) -> str:
-    """Aligned columns; a star after what is bold elsewhere."""
+    """Return aligned columns; a star after what is bold elsewhere."""
     marked = [
         [f"{text}{'*' * ((r, c) in table.bold)}" for c, text in enumerate(row)] for r, row in enumerate(table.rows)
     ]
@@ -157,7 +157,7 @@ def terminal(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A table of GitHub's kind."""
+    """Return a table of GitHub's kind."""
 
     def cell(row: int, column: int, text: str) -> str:
         text = re.sub(r"([\\|*_])", r"\\\1", text).replace("<", "&lt;")
@@ -170,7 +170,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A `table` for LaTeX with booktabs; wide ones are shrunk to the line by graphicx, without columns of dashes."""
+    """Return a `table` for LaTeX with booktabs; graphicx shrinks wide ones to the line, without columns of dashes."""
     table = _filled(table)
 
     def cell(row: int, column: int, text: str) -> str:
@@ -204,7 +204,7 @@ def latex(table: Table) -> str:
 
 
 def _filled(table: Table) -> Table:
-    """Without the columns in which nothing is known."""
+    """Return the table without the columns in which nothing is known."""
     kept = [c for c in range(len(table.header)) if c < table.left or any(row[c] not in ("", "–") for row in table.rows)]
     return replace(
         table,
@@ -215,5 +215,5 @@ def _filled(table: Table) -> Table:
 
 
 def escaped(text: str) -> str:
-    """Text for LaTeX, its special characters as they are read."""
+    """Return text for LaTeX, its special characters as they are read."""
     return "".join(LATEX.get(letter, letter) for letter in text)

@@ -1,4 +1,4 @@
-"""What a comparison comes to, in a sentence."""
+"""A verdict says in a sentence what a comparison comes to."""
 
 import math
 
@@ -9,39 +9,39 @@ from glue_tasks.tasks import GLUE
 
 
 def title(task: str) -> str:
-    """A task's name in tables: RTE for rte, and a name of one's own as it is."""
+    """Return a task's name in tables: RTE for rte, and a name of one's own as it is."""
     return GLUE[task].title if task in GLUE else task
 
 
 def counted(number: int, what: str) -> str:
-    """`1 run`, `2 runs`."""
+    """Return `1 run`, `2 runs`."""
     return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def counted_points(effect: float) -> str:
-    """`1 point`, `0.5 points`."""
+    """Return `1 point`, `0.5 points`."""
     return f"{100 * effect:g} point{'s' * (round(100 * effect, 6) != 1)}"
 
 
 def bracket(interval: Interval) -> str:
-    """The ends of an interval × 100: `[−0.9, 1.4]`."""
+    """Return the ends of an interval × 100: `[−0.9, 1.4]`."""
     return f"[{points(interval.low)}, {points(interval.high)}]"
 
 
 def probability(p: float) -> str:
-    """Three decimals, and no p of 0; a dash where it is undefined."""
+    """Return p with three decimals, and no p of 0; a dash where it is undefined."""
     if not math.isfinite(p):
         return "–"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def equals(p: float) -> str:
-    """`= 0.012`, or `< 0.001`."""
+    """Return `= 0.012`, or `< 0.001`."""
     return probability(p) if p < 0.001 else f"= {probability(p)}"
 
 
 def significant(one: Comparison, alpha: float) -> bool:
-    """Whether the corrected p is α or less."""
+    """Return whether the corrected p is α or less."""
     return one.adjusted <= alpha
 
 
@@ -52,7 +52,7 @@ def sentence(
     needed: int | None = None,
     diverged: tuple[int, int] = (0, 0),
 ) -> str:
-    """The verdict on a comparison.
+    """Return the verdict on a comparison.
 
     Args:
         one: with its verdict still empty.
@@ -86,7 +86,7 @@ def sentence(
 
 
 def _enough(pairs: int, effect: float, needed: int | None) -> str:
-    """What it would take; nothing for a single pair, which has no spread to tell it from."""
+    """Return what it would take; nothing for a single pair, which has no spread to tell it from."""
     if pairs < 2:
         return ""
     many = "more than 100 pairs would be needed" if needed is None else f"{needed} pairs would be needed"

@@ -1,1 +1,1 @@
-"""One run in its folder: identity, record, checkpoints, resumption, loggers, cost, diagnostics."""
+"""One run lies in its folder: its identity, record, checkpoints, resumption, loggers, cost and diagnostics are here."""

@@ -11,7 +11,7 @@ from ftreg._base.atomic import write_atomically
 from ftreg.core.checkpoint_reader import check
 
 PROBE = 2**20
-"""Bytes."""
+"""Bytes that are written to find out what is wrong with a disk."""
 
 
 class Whole(TorchCheckpointIO):
@@ -30,7 +30,7 @@ class Whole(TorchCheckpointIO):
 
 
 def _save(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write the file; on a full disk, the system's own error in place of the archive writer's, which differ."""
+    """Write the file; on a full disk raise the system's own error in place of the archive writer's, which differ."""
     try:
         torch.save(checkpoint, path)
     except RuntimeError:

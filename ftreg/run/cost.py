@@ -1,4 +1,4 @@
-"""What a fit costs: optimizer steps, training time, real tokens, peak memory."""
+"""A fit's cost is counted: optimizer steps, training time, real tokens, peak memory."""
 
 import resource
 import sys
@@ -84,7 +84,7 @@ class Cost(pl.Callback):
 
 
 def _peak_memory() -> int:
-    """Bytes: of the GPU if there is one in use, else of this process."""
+    """Return the peak memory in bytes: of the GPU if there is one in use, else of this process."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated()
     unit = 1 if sys.platform == "darwin" else 1024

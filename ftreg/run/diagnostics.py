@@ -1,4 +1,4 @@
-"""How hard each part of the network is pulled and how far it has come: gradient norms and distances from the start.
+"""Gradient norms tell how hard each part of the network is pulled, and distances from the start how far it has come.
 
 Fine-tuning that fails shows here before the scores do: gradients vanish in the lower layers (Mosbach et al., ICLR
 2021), or weights run far from the pre-trained ones (Zhang et al., ICLR 2021; Li et al., ICML 2018).
@@ -89,7 +89,7 @@ def _split(trainer: pl.Trainer) -> bool:
 
 
 def _start(encoder: Encoder, name: str) -> Tensor:
-    """θ₀, in host memory: a second copy on a GPU would cost what the method under test may need."""
+    """Return θ₀, in host memory: a second copy on a GPU would cost what the method under test may need."""
     anchor = encoder.anchor(name, keep=encoder.get_parameter(name).device.type == "cpu")
     return anchor.cpu()
 

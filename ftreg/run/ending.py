@@ -1,4 +1,4 @@
-"""How a fit came to its end: whether its schedule was finished, and which callback stopped it where it was not."""
+"""A fit's end is recorded: whether its schedule was finished, and which callback stopped it where it was not."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -42,7 +42,7 @@ def stopped(trainer: pl.Trainer) -> Stop | None:
 
 
 def status(trainer: pl.Trainer) -> str:
-    """EarlyStopping completes a fit, as it is meant to; a clock cuts it off."""
+    """Return whether a fit is complete: EarlyStopping completes it, as it is meant to; a clock cuts it off."""
     found = stopped(trainer)
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     meant = any(isinstance(callback, EarlyStopping) and _stops(callback) for callback in callbacks)

@@ -1,4 +1,4 @@
-"""When a fit evaluates and what it saves: ten equally spaced evaluations, the best and the last weights."""
+"""A fit evaluates ten times, equally spaced, and saves its best and its last weights."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from ftreg.run.interruption import Interruptions
 
 TIMES = 10
+"""Evaluations of a fit."""
 
 
 def evaluation_steps(total: int) -> list[int]:
@@ -20,7 +21,7 @@ def evaluation_steps(total: int) -> list[int]:
 
 
 class Evaluations(pl.Callback):
-    """Equally spaced evaluations, the last of them after the last optimizer step.
+    """Evaluates at equally spaced steps, the last of them the last optimizer step.
 
     The best of many evaluations is an optimistic score, so their number is the same in every run. With fewer
     steps than evaluations there is one after each step.
@@ -47,7 +48,7 @@ class Evaluations(pl.Callback):
 
 
 class Last(Checkpoint):
-    """`last.ckpt`: after every evaluation, and after the last step of all, wherever and why training ends there.
+    """Saves `last.ckpt` after every evaluation, and after the last step of all, wherever and why training ends there.
 
     Args:
         path: of the checkpoint.
@@ -98,10 +99,10 @@ class Last(Checkpoint):
 
 
 class Best(ModelCheckpoint):
-    """`best.ckpt`: the weights with the highest monitored value; NaN is lowest, the first of equals stays."""
+    """Saves `best.ckpt`, the weights with the highest monitored value; NaN is lowest, the first of equals stays."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """A run that is continued in another folder keeps its best, wherever that lies."""
+        """Restore the best so far, wherever it lies: a run that is continued in another folder keeps it."""
         earlier = state_dict["best_model_path"]
         if Path(earlier).is_file():
             super().load_state_dict({**state_dict, "dirpath": self.dirpath})
@@ -110,7 +111,7 @@ class Best(ModelCheckpoint):
 
 
 def checkpoints(root: str, splits: Sequence[str]) -> list[Checkpoint]:
-    """`best.ckpt` by the first split's score, if there is one, and `last.ckpt`, also where a signal stops the fit."""
+    """Return what saves `best.ckpt`, by the first split's score, and `last.ckpt`, also where a signal stops the fit."""
     folder = Path(root) / "checkpoints"
     last = folder / "last.ckpt"
     best = (

@@ -1,4 +1,4 @@
-"""A run's folder: it holds one run, one fit at a time writes there, and nothing is touched before all is checked.
+"""A run's folder holds one run, one fit at a time writes there, and nothing is touched before all is checked.
 
     check()  reads, and refuses      open()  takes the lock, and makes the folder the run's      close()
 
@@ -111,24 +111,24 @@ class Folder:
         return said
 
     def close(self) -> None:
-        """Let others have it."""
+        """Release the folder, so that others can have it."""
         if self._lock is not None:
             self._lock.remove()
         self._lock = None
 
     def is_ours(self) -> bool:
-        """Whether this launch has opened it: its other processes find what the first one has made of it."""
+        """Return whether this launch has opened it: its other processes find what the first one has made of it."""
         try:
             return (self.root / LOCK).read_text().startswith(f"{launch()}\n")
         except (OSError, ValueError):
             return False
 
     def _own(self) -> bool:
-        """Whether the fit goes on with the run that is there."""
+        """Return whether the fit goes on with the run that is there."""
         return bool(self.checkpoint) and Path(self.checkpoint).resolve().parent == (self.root / "checkpoints").resolve()
 
     def _changed(self, what: str) -> str:
-        """What the run that is there has other than this one; empty if nothing, or nothing is known of it."""
+        """Return what the run that is there has other than this one; nothing if that is the same, or unknown."""
         path = self.root / CONFIG
         if not path.exists():
             return "without a config.yaml" if what == BEGUN else ""
@@ -139,7 +139,7 @@ class Folder:
             return "its config.yaml is no fit's"
 
     def _take(self) -> str:
-        """Hold the lock. A warning, where the file system has none."""
+        """Hold the lock; return a warning where the file system has none."""
         lock = Lock(self.root / LOCK)
         try:
             if not lock.take():
@@ -172,7 +172,7 @@ class Folder:
 
 
 def held(root: Path) -> str:
-    """What run a folder holds; empty for none."""
+    """Return what run a folder holds; nothing for none."""
     if (root / RESULT).exists():
         return FINISHED
     if any((root / "checkpoints").glob("*.ckpt")):

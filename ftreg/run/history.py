@@ -1,4 +1,4 @@
-"""`metrics.csv`: a row each time that something is logged.
+"""`metrics.csv` gets a row each time that something is logged.
 
 A row is appended; a new column has the whole file written beside and moved. So a kill, a full disk or a power cut can
 only tear the last line, and that is of a step after the last checkpoint, which is done again.
@@ -34,7 +34,7 @@ class Content:
 
 
 class History:
-    """The file of one run.
+    """The `metrics.csv` of one run, for its writer.
 
     Args:
         path: where it is, or will be.
@@ -91,7 +91,7 @@ class History:
         return f"{self.path}: goes on without {' and '.join(lost)}" if lost else ""
 
     def sync(self) -> None:
-        """Have it on the disk."""
+        """Put the file onto the disk."""
         if self.path.is_file():
             with complaining(self.path), open(self.path, "rb+") as file:
                 os.fsync(file.fileno())
@@ -113,7 +113,7 @@ class History:
 
 
 def read_history(path: Path) -> Content:
-    """The columns and rows of a file; none where there is no file.
+    """Return the columns and rows of a file; none where there is no file.
 
     What a kill or a power cut leaves is no row: a last line without its end, a blank one, one of NUL bytes, one with
     too few or too many cells, a second header.
@@ -160,6 +160,6 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A cell: in one line, since every line is a row."""
+    """Return a value as a cell, in one line, since every line is a row."""
     plain = value.item() if hasattr(value, "item") else value
     return "" if plain is None else " ".join(str(plain).split())

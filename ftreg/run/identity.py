@@ -1,4 +1,4 @@
-"""Which run this is: a hash of everything that its numbers depend on, and of nothing else."""
+"""A run's identity is a hash of everything that its numbers depend on, and of nothing else."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ OFF_AT_ZERO = frozenset(
 
 
 def written(value: Any) -> str:
-    """An option's value as text, the same for two values that no number can differ by.
+    """Return an option's value as text, the same for two values that no number can differ by.
 
     Types count: 0, 0.0 and false are three values. What an option's own type makes of a value is the parser's to say,
     and has been said by then. A tuple is a list.
@@ -37,24 +37,24 @@ def written(value: Any) -> str:
 
 
 def _keyed(value: Any) -> Any:
-    """With keys that JSON would make strings of told from those strings."""
+    """Return the value with keys that JSON would make strings of told from those strings."""
     if isinstance(value, Mapping):
         return {k if isinstance(k, str) else f"{type(k).__name__} {k}": _keyed(item) for k, item in value.items()}
     return [_keyed(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values of an option are one."""
+    """Return whether two values of an option are one."""
     return written(one) == written(other)
 
 
 def off(name: str, value: Any) -> bool:
-    """Whether a trainer option with that value is as good as absent: the next Lightning may have more of them."""
+    """Return whether a trainer option with that value is as good as absent: the next Lightning may have more."""
     return written(value) in ("null", "false", "[]") or (name in OFF_AT_ZERO and written(value) in ("0", "0.0"))
 
 
 def identity(config: Mapping[str, Any], contents: Mapping[str, str]) -> str:
-    """Hexadecimal, 16 digits.
+    """Return the identity of a run: hexadecimal, 16 digits.
 
     Args:
         config: the resolved configuration of `ftreg fit` as plain values; defaults are written out.
@@ -78,7 +78,7 @@ def identity(config: Mapping[str, Any], contents: Mapping[str, str]) -> str:
 
 
 def _resolved(callback: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any]:
-    """A callback's options with what they point to in place of where that lies."""
+    """Return a callback's options with what they point to in place of where that lies."""
     options = dict(callback.get("init_args") or {})
     if options.get("stages"):
         del options["store"]
@@ -87,7 +87,7 @@ def _resolved(callback: Mapping[str, Any], contents: Mapping[str, str]) -> dict[
 
 
 def _by_content(value: Any) -> Any:
-    """Paths (another anchor, say) replaced by the hash of what they hold; a run's checkpoint, by the run's identity."""
+    """Replace paths (another anchor, say) by the hash of what they hold; a run's checkpoint, by the run's identity."""
     if isinstance(value, dict):
         return {name: _by_content(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -107,7 +107,7 @@ def _by_content(value: Any) -> Any:
 
 
 def folder_content(folder: str) -> str:
-    """Hash of the names and bytes of a folder's files, without subfolders."""
+    """Return a hash of the names and bytes of a folder's files, without subfolders."""
     digest = hashlib.sha256()
     for path in sorted(path for path in Path(folder).iterdir() if path.is_file()):
         with path.open("rb") as file:

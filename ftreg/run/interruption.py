@@ -26,7 +26,7 @@ _trained: list[Path] = []
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Before training and after it, when there is nothing to save, these signals end the process, and say so."""
+    """Let these signals end the process, and say so, before training and after it, when there is nothing to save."""
 
     def leave(number: int, _: FrameType | None) -> None:
         _shorten(number)
@@ -48,7 +48,7 @@ def stoppable() -> Iterator[None]:
 
 
 def recorded() -> None:
-    """The record of the latest fit is written: nothing of it is left to be gone on with."""
+    """Note that the record of the latest fit is written: nothing of it is left to be gone on with."""
     _trained.clear()
 
 
@@ -135,7 +135,7 @@ def _how(path: Path) -> str:
 
 
 def evaluates(trainer: pl.Trainer) -> bool:
-    """Whether an evaluation follows this micro-batch: Lightning counts over the fit, or within every n-th epoch."""
+    """Return whether an evaluation follows this micro-batch: Lightning counts over the fit, or in every n-th epoch."""
     every, epochs = trainer.val_check_batch, trainer.check_val_every_n_epoch
     if every is None or every == float("inf"):
         return False

@@ -1,4 +1,4 @@
-"""Loggers in the run's folder: a CSV file that keeps earlier rows; Weights & Biases, offline if need be."""
+"""A run logs into its folder: a CSV file that keeps earlier rows; Weights & Biases, offline if need be."""
 
 import os
 import sys
@@ -18,13 +18,13 @@ from ftreg.run.records import read_record
 
 LIGHTNINGS = ("pytorch_lightning.loggers.WandbLogger", "pytorch_lightning.loggers.wandb.WandbLogger")
 ROWS = "ftreg_wandb_rows"
-"""In a checkpoint: how many rows W&B has been sent."""
+"""The key in a checkpoint of how many rows W&B has been sent."""
 DUE = "ftreg_due_row"
-"""In a checkpoint from within a step: what that step will log once the checkpoint is written."""
+"""The key in a checkpoint from within a step of what that step will log once the checkpoint is written."""
 
 
 class CSVLogger(Logger):
-    """`metrics.csv` in the run's folder; a resumption appends to it.
+    """Writes `metrics.csv` in the run's folder; a resumption appends to it.
 
     Args:
         save_dir: the run's folder; the command line sets it to trainer.default_root_dir.
@@ -56,23 +56,23 @@ class CSVLogger(Logger):
         self.history.add(metrics, step or 0)
 
     def log_hyperparams(self, params: Any = None, *args: Any, **kwargs: Any) -> None:
-        """Nothing: `config.yaml` lies in the same folder."""
+        """Log nothing: `config.yaml` lies in the same folder."""
 
     @rank_zero_only
     def save(self) -> None:
-        """Have the rows on the disk; Lightning calls it after each of them, and so before the next checkpoint."""
+        """Put the rows onto the disk; Lightning calls it after each of them, and so before the next checkpoint."""
         self.history.sync()
 
 
 class WandbLogger(LightningWandbLogger):
-    """W&B's rows, numbered as in a run that was never cut off.
+    """Sends W&B its rows, numbered as in a run that was never cut off.
 
     What a resumed run logs again has the number, and the values, that W&B may have already: online it is not sent a
     second time, and offline the rows of the two files are one row where they are uploaded.
     """
 
     rows: int | None = None
-    """How many the run has logged; None in one that begins."""
+    """The number of rows that the run has logged; None in one that begins."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -177,7 +177,7 @@ OURS: set[str] = set()
 
 
 def has_key() -> bool:
-    """Whether W&B has an API key, or the environment chose its mode; without either, chooses offline there.
+    """Return whether W&B has an API key, or the environment chose its mode; without either, choose offline there.
 
     There, and not in the configuration: the same `config.yaml` logs online where there is a key.
     """

@@ -11,7 +11,7 @@ GRID = "grid.json"
 FOLDERS = ("checkpoints", "predictions")
 """Folders that a fit makes below its own."""
 REPLACED = ".replaced-"
-"""Before a number, in the name of a run's folder that `ftreg fit --overwrite` has moved aside."""
+"""What stands before a number in the name of a folder that `ftreg fit --overwrite` has moved aside."""
 
 
 def resumable(folder: Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""What a fit used, read from its configuration or from its record: methods, tasks, loggers, and where it started."""
+"""What a fit used is read from its configuration or its record: methods, tasks, loggers, and where it started."""
 
 import re
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ REPORT = "report.json"
 
 @dataclass(frozen=True)
 class Fit:
-    """A fit.
+    """What a fit used, as far as it is cited.
 
     Args:
         methods: as its options build them.
@@ -52,7 +52,7 @@ class Fit:
 
 
 def read_fits(path: Path) -> tuple[list[Fit], bool]:
-    """The fits that a configuration, a run's folder, or a folder of runs tells of; and whether it is a report's.
+    """Read the fits that a configuration, a run's folder, or a folder of runs tells of; and whether it is a report's.
 
     Raises:
         UsageError: there is no fit, it cannot be read, or it has an unknown task, method or option.
@@ -73,7 +73,7 @@ def read_fits(path: Path) -> tuple[list[Fit], bool]:
 def from_config(
     config: Mapping[str, Any], where: str, start: Fit | None = None, seen: frozenset[Path] = frozenset()
 ) -> Fit:
-    """Of a configuration of `ftreg fit`, whole or in part: what it does not say is not used.
+    """Return the fit of a configuration of `ftreg fit`, whole or in part: what it does not say is not used.
 
     Args:
         config: with groups `data`, `trainer` and `model`.
@@ -108,7 +108,7 @@ def from_config(
 
 
 def from_result(result: Fitted, where: str) -> Fit:
-    """Of a run's record, or of what it says of the stage that the run started from.
+    """Return the fit of a run's record, or of what that says of the stage that the run started from.
 
     Raises:
         UsageError: a method has an unknown option.
@@ -132,7 +132,7 @@ def from_result(result: Fitted, where: str) -> Fit:
 
 
 def from_folder(folder: Path) -> Fit:
-    """Of a run's configuration, which alone has its loggers, with the start that its record tells of.
+    """Return the fit of a run's configuration, which alone has its loggers, with the start that its record tells of.
 
     Raises:
         UsageError: there is no record, or it cannot be read.
@@ -146,7 +146,7 @@ def from_folder(folder: Path) -> Fit:
 
 
 def _start(options: Mapping[str, Any], where: str, seen: frozenset[Path]) -> Fit | None:
-    """The last of TwoStage's stages, which starts from the ones before it; or the run that its checkpoint is of."""
+    """Return the last of TwoStage's stages, which starts from those before it; or the run that its checkpoint is of."""
     stages = listed(options.get("stages"))
     if not stages:
         run = Path(str(options.get("checkpoint"))).expanduser().parent.parent
@@ -166,7 +166,7 @@ def _start(options: Mapping[str, Any], where: str, seen: frozenset[Path]) -> Fit
 
 
 def _task(task: Any, where: str) -> tuple[str, bool]:
-    """Its name, and whether it is one of ours."""
+    """Return a task's name, and whether it is one of ours."""
     if isinstance(task, str):
         try:
             return find(task).name, True
@@ -179,7 +179,7 @@ def _task(task: Any, where: str) -> tuple[str, bool]:
 
 
 def _entry(callback: Any, where: str) -> dict[str, Any]:
-    """An entry of `trainer.callbacks` in its long form."""
+    """Return an entry of `trainer.callbacks` in its long form."""
     where = f"{where}: trainer.callbacks"
     fields = {"class_path": callback} if isinstance(callback, str) else _mapping(callback, where)
     if not isinstance(fields.get("class_path"), str):
@@ -189,7 +189,7 @@ def _entry(callback: Any, where: str) -> dict[str, Any]:
 
 
 def _method(entry: Mapping[str, Any], where: str) -> "Regularizer | None":
-    """The method that an entry builds; None for another callback."""
+    """Return the method that an entry builds; None for another callback."""
     from ftreg.core.method import Regularizer
 
     cls = _class(entry["class_path"], where)
@@ -203,7 +203,7 @@ def _method(entry: Mapping[str, Any], where: str) -> "Regularizer | None":
 
 
 def _methods() -> dict[str, type["Regularizer"]]:
-    """Every method by its bare name: those of this package, and one's own that have been imported."""
+    """Return every method by its bare name: those of this package, and one's own that have been imported."""
     import ftreg.methods
     import ftreg.methods.multi_task  # noqa: F401
     from ftreg.core.method_registry import subclasses
@@ -228,7 +228,7 @@ def _bare(class_path: str) -> str:
 
 
 def _load(path: Path) -> Mapping[str, Any]:
-    """A YAML or JSON file as `ftreg fit` reads it."""
+    """Read a YAML or JSON file as `ftreg fit` reads it."""
     content = yaml_text.read_yaml(path, "check the path")
     if not isinstance(content, Mapping):
         raise UsageError(f"{path}: holds no options; give a configuration of `ftreg fit`")

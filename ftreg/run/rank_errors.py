@@ -1,4 +1,4 @@
-"""Of several ranks that end, the one that failed first says why, and the exit code of all is its own.
+"""The first of several ranks to fail says why they end, and the exit code of all is its own.
 
 A rank that fails tells the others by its sign (`ftreg.run.rank_watch`), prints its line, and closes its connections:
 the others' collectives then fail, which is no news. Lightning's launcher kills the first process when a rank that it
@@ -36,7 +36,7 @@ _started: list[Any] = []
 
 @contextmanager
 def watched(trainer: pl.Trainer, where: Where, begun: Callable[[], bool]) -> Iterator[None]:
-    """Watch over the ranks of what is run in here; with one process, nothing.
+    """Watch over the ranks of what is run in here; with one process, do nothing.
 
     Args:
         trainer: with its strategy, whose processes are not started yet.
@@ -120,7 +120,7 @@ def blame(error: Exception, watch: Watch, begun: bool) -> int:
 
 
 def follows(error: BaseException) -> bool:
-    """Whether a collective has failed, as it does when another rank has gone."""
+    """Return whether a collective has failed, as it does when another rank has gone."""
     return isinstance(error, torch.distributed.DistError) or (
         isinstance(error, RuntimeError) and FOLLOWS.search(str(error)) is not None
     )
@@ -131,7 +131,7 @@ def _print(line: str) -> None:
 
 
 def _codes(processes: list[Any], rank: int) -> dict[int, int | None]:
-    """Exit codes of the ranks that this process has started, by rank."""
+    """Return the exit codes of the ranks that this process has started, by rank."""
     return {rank + number: process.poll() for number, process in enumerate(processes, 1)}
 
 

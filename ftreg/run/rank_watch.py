@@ -1,4 +1,4 @@
-"""Ranks that watch one another: one that is stopped, dead or cut off ends the fit, and the line says where it was.
+"""Ranks watch one another: one that is stopped, dead or cut off ends the fit, and the line says where it was.
 
 Every rank leaves a sign in RUN/.ranks, from a thread of its own, so that no long wait of the fit itself counts: a rank
 that tokenises, compiles, evaluates or saves for an hour is alive all the time. A stopped process leaves none. What is
@@ -34,7 +34,7 @@ GRACE = 5.0
 
 
 def limit() -> float:
-    """What the environment says.
+    """Return the seconds after which a silent rank counts as lost, as the environment says.
 
     Raises:
         UsageError: that is no number of seconds.
@@ -72,7 +72,7 @@ class Sign:
     failure: Failure | None = None
 
     def seen(self, ago: float) -> str:
-        """`rank 1 was last seen at step 12 in evaluation, 312 s ago`."""
+        """Return `rank 1 was last seen at step 12 in evaluation, 312 s ago`."""
         return f"rank {self.rank} was last seen at step {self.step:,} in {self.phase}, {ago:.0f} s ago"
 
 
@@ -99,7 +99,7 @@ class Where(pl.Callback):
 
 @dataclass
 class Watch:
-    """One rank's: leaves its sign, looks for those of the others, and ends the process if they cannot go on.
+    """Leaves one rank's sign, looks for those of the others, and ends the process if they cannot go on.
 
     Args:
         folder: for the signs.
@@ -140,7 +140,7 @@ class Watch:
         self._thread.start()
 
     def stop(self) -> None:
-        """This rank is done: nobody waits for its signs."""
+        """Leave the sign that this rank is done: nobody waits for its signs."""
         self._over.set()
         self._thread.join(GRACE)
         if self.own.failure is None:  # which the others may not have read yet
@@ -154,7 +154,7 @@ class Watch:
         self._leave()
 
     def look(self) -> str | Sign | None:
-        """One round: the sign of a rank that has failed, a complaint of one that is lost, or None."""
+        """Look once at all signs: return that of a rank that has failed, a complaint of one that is lost, or None."""
         before = self.clock()
         # Time in which this process did not run itself, or waited for the disk, is nobody's silence.
         passed = min(before - self._looked, 2 * self.period)
@@ -176,13 +176,13 @@ class Watch:
         )
 
     def first_failure(self) -> Sign | None:
-        """The sign of the rank that failed first, as the signs are now."""
+        """Return the sign of the rank that failed first, as the signs are now."""
         self._read()
         failed = [(sign.failure.when, sign.rank) for sign in self._signs.values() if sign.failure]
         return self._signs[min(failed)[1]] if failed else None
 
     def cause(self, wait: float = GRACE) -> Sign | str:
-        """What made the others end the connection: the first failure; or what is known of a rank that said nothing."""
+        """Return what made the others end the connection: the first failure, or what is known of a silent rank."""
         until = self.clock() + wait
         while True:
             failed = self.first_failure()
@@ -199,7 +199,7 @@ class Watch:
         return "; ".join(sign.seen(self._silent[rank]) for rank, sign in sorted(self._signs.items()))
 
     def lowest(self) -> bool:
-        """Whether this rank is the one that speaks for those that are left."""
+        """Return whether this rank is the one that speaks for those that are left."""
         return all(rank > self.rank or ago > self.limit / 2 for rank, ago in self._silent.items())
 
     def _run(self) -> None:
@@ -255,7 +255,7 @@ def clear(folder: Path) -> None:
 
 
 def kill(processes: Sequence[Any]) -> None:
-    """End them, stopped ones too."""
+    """End processes, stopped ones too."""
     for process in processes:
         if process.poll() is None:
             process.kill()

@@ -1,4 +1,4 @@
-"""The record of one run in its folder: predictions and `result.json`, each file whole or not there.
+"""The record of one run is written into its folder: predictions and `result.json`, each file whole or not there.
 
 RUN/config.yaml  metrics.csv  checkpoints/{best,last}.ckpt  predictions/<split>[.last].parquet  result.json
 and, while it runs, .run.lock (`ftreg.run.folder`) and, on several processes, .ranks/ (`ftreg.run.rank_watch`).
@@ -125,7 +125,7 @@ def record_run(
 
 
 def evaluate(trainer: pl.Trainer, model: FineTuner, data: Any) -> tuple[SplitScores, dict[str, Predictions]]:
-    """Scores and predictions of the present weights on every final split; the loggers hear nothing of it."""
+    """Score and predict every final split with the present weights; the loggers hear nothing of it."""
     scores: SplitScores = {}
     predictions: dict[str, Predictions] = {}
     passes: list[Callable[..., Any]] = [trainer.validate] if data.evaluation_splits else []
@@ -148,7 +148,7 @@ def evaluate(trainer: pl.Trainer, model: FineTuner, data: Any) -> tuple[SplitSco
 
 
 def failed(final: float, majority: float, less_is_better: bool = False) -> bool:
-    """Whether a run ended no better than the majority classifier (a correlation of 0 where that has none)."""
+    """Return whether a run ended no better than the majority classifier (a correlation of 0 where that has none)."""
     bar = 0.0 if math.isnan(majority) else majority
     return math.isnan(final) or (final >= bar if less_is_better else final <= bar)
 
@@ -160,7 +160,7 @@ def recorded_methods(trainer: pl.Trainer) -> tuple[MethodRecord, ...]:
 
 
 def versions() -> dict[str, str]:
-    """Of this package, Python and what computes."""
+    """Return the versions of this package, Python and what computes."""
     found = {"ftreg": __version__, "python": platform.python_version()}
     found |= {package: version(package) for package in PACKAGES}
     if torch.cuda.is_available():
@@ -169,11 +169,12 @@ def versions() -> dict[str, str]:
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Columns `row_id` (from 0, in the file or dataset that the split was read from or carved out of), `label` (-1
-    where the split has none) and `logits` (a list with one number per class).
+    """Write the predictions of a split as a parquet file, a line a row.
 
-    Of sets of labels, `label` is a list of 0 and 1. Of words, both are lists with an entry for each word of the row: a
-    class id, and a list of logits, or null for a word that was cut off or has no token.
+    Columns `row_id` (from 0, in the file or dataset that the split was read from or carved out of), `label` (-1 where
+    the split has none) and `logits` (a list with one number per class). Of sets of labels, `label` is a list of 0 and
+    1. Of words, both are lists with an entry for each word of the row: a class id, and a list of logits, or null for a
+    word that was cut off or has no token.
     """
     labels: Any = predictions.labels.numpy()
     logits = predictions.logits.tolist()

@@ -19,7 +19,7 @@ from ftreg.run.places import CELL, ERROR, GRID, RESULT
 from glue_tasks.shown import shown
 
 LACKING, NULL = "lacking", "null"
-"""In the metadata of a dataclass's field: whether a file may lack it, and whether a file that has it may have null."""
+"""Keys of a field's metadata: whether a file may lack the field, and whether one that has it may have null."""
 
 
 class SeedNumbers(TypedDict):
@@ -93,10 +93,10 @@ KINDS: dict[str, Any] = {
     "tuned.json": TunedArms,
     "submitted.json": Submitted,
 }
-"""By the file's name: what every reader of it needs, at least."""
+"""What every reader of a file needs at least, by the file's name."""
 WHAT = {RESULT: "the record of a run", GRID: "the record of a grid"}
 DEEPEST = 50
-"""Levels of a file."""
+"""The most levels of a file."""
 LARGEST = 2**63
 TYPES = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
 

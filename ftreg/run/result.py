@@ -34,9 +34,9 @@ Scores = Mapping[str, Mapping[str, Values]]
 
 
 OLDER = {LACKING: True, NULL: False}
-"""Of a key that records of earlier versions do not have; None stands for it then, and is not written."""
+"""The metadata of a key that earlier versions' records lack; None or nothing stands for it then."""
 OLDER_NULL = {LACKING: True, NULL: True}
-"""Of such a key that may be there and null; None is written."""
+"""The metadata of such a key that may be null; None is written."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class RunCost:
 
 @dataclass(frozen=True)
 class Share:
-    """How a run's batches were shared out from step `since` on; None for what an older record does not say.
+    """The way in which batches were shared out from step `since` on; None for what an older record does not say.
 
     Args:
         ranks: processes.
@@ -89,7 +89,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Stop:
-    """How a fit ended before its schedule: after `step` of `of` optimizer steps, stopped `by` a callback."""
+    """The end of a fit before its schedule: after `step` of `of` optimizer steps, stopped `by` a callback."""
 
     step: int
     of: int

@@ -1,4 +1,4 @@
-"""`--ckpt_path`: what a checkpoint says about its run, compared with what is asked for now.
+"""`--ckpt_path` goes on with a run: what its checkpoint says about it is compared with what is asked for now.
 
 The stock command line lets the checkpoint's hyper-parameters override the ones that were given, silently.
 """
@@ -18,7 +18,7 @@ from glue_tasks.written import written_out
 
 KEY = "ftreg_run"
 MAY_DIFFER = frozenset({"data.path", "data.eval_batch_size"})
-"""Where the data lie (the loader compares their content), and what no number depends on."""
+"""Options of where the data lie (the loader compares their content), and what no number depends on."""
 ADDED: dict[str, Any] = {"model.head": "new"}
 """What options were before they existed, for older checkpoints."""
 
@@ -48,7 +48,7 @@ class RunInCheckpoints(pl.Callback):
 
 
 def check_same_run(path: str, run: Mapping[str, Any], task: str, config: Mapping[str, Any]) -> None:
-    """A fit continues the run that wrote the checkpoint: same task, model, data, seeds, methods and length.
+    """Check that a fit continues the run that wrote the checkpoint: task, model, data, seeds, methods and length.
 
     Raises:
         UsageError: names the first option that differs, with both values.
@@ -66,7 +66,7 @@ def check_same_run(path: str, run: Mapping[str, Any], task: str, config: Mapping
 
 
 def check_identity(path: str, run: Mapping[str, Any], identity: Callable[[], str]) -> None:
-    """A fit whose options are those of the checkpoint's run also has its data, backbone and stages.
+    """Check that a fit whose options are those of the checkpoint's run also has its data, backbone and stages.
 
     Raises:
         UsageError: it has others.
@@ -79,7 +79,7 @@ def check_identity(path: str, run: Mapping[str, Any], identity: Callable[[], str
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any], there: str, here: str) -> str:
-    """The first option that two resolved configurations differ in, though they are to be one run; empty if none does.
+    """Return the first option that two resolved configurations of one run differ in; nothing if none does.
 
     Args:
         there, here: where `before` and `now` have their values.

@@ -1,4 +1,4 @@
-"""How a global batch is shared out over processes and micro-batches, which dropout's masks depend on.
+"""A global batch is shared out over processes and micro-batches, which dropout's masks depend on.
 
 All other noise is named by step, row and weight: without dropout a run is the same however it is shared out, up to
 rounding, and may be moved freely. With dropout, a run that is moved to other devices or another accumulation draws
@@ -33,12 +33,12 @@ class Sharding(pl.Callback):
         self.before, self.step = shares(checkpoint), int(checkpoint.get("global_step", 0))
 
     def history(self, trainer: pl.Trainer, model: nn.Module) -> list[Share]:
-        """The present share after those before, if it is another."""
+        """Return the present share after those before, if it is another."""
         now = self.now(trainer, model)
         return self.before if self.before and alike(self.before[-1], now) else [*self.before, now]
 
     def now(self, trainer: pl.Trainer, model: nn.Module) -> Share:
-        """The present share."""
+        """Return the present share."""
         ranks, accumulation = trainer.world_size, trainer.accumulate_grad_batches
         return Share(
             since=self.step,
@@ -83,7 +83,7 @@ class Sharding(pl.Callback):
 
 
 def shares(checkpoint: Mapping[str, Any]) -> list[Share]:
-    """How a checkpoint's run was shared out; of an older one, as far as its loader says it."""
+    """Return how a checkpoint's run was shared out; of an older one, as far as its loader says it."""
     if KEY in checkpoint:
         return [built(share, Share) for share in checkpoint[KEY]]
     for loader in _loaders(checkpoint):
@@ -92,13 +92,13 @@ def shares(checkpoint: Mapping[str, Any]) -> list[Share]:
 
 
 def alike(one: Share, other: Share) -> bool:
-    """Whether dropout draws the same masks under both, as far as is known."""
+    """Return whether dropout draws the same masks under both, as far as is known."""
     pairs = ((getattr(one, name), getattr(other, name)) for name in DEPENDS)
     return all(a == b for a, b in pairs if a is not None and b is not None)
 
 
 def drops(model: nn.Module) -> bool:
-    """Whether anything in a network is, or by its configuration may be, dropped at random in training."""
+    """Return whether anything in a network is, or by its configuration may be, dropped at random in training."""
     for module in model.modules():
         kept = {"p": module.p} if isinstance(module, nn.modules.dropout._DropoutNd) else vars(module)
         options = {name: value for name, value in kept.items() if name == "p" or "drop" in name}
@@ -111,13 +111,13 @@ def drops(model: nn.Module) -> bool:
 
 
 def _loaders(checkpoint: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The states of the training loader: the data module keeps one, and Lightning another."""
+    """Yield the states of the training loader: the data module keeps one, and Lightning another."""
     found: Sequence[Any] = [checkpoint.get("GlueDataModule", {}).get("train")]
     found = [*found, *checkpoint.get("loops", {}).get("fit_loop", {}).get("state_dict", {}).get("combined_loader", [])]
     yield from (state for state in found if isinstance(state, dict) and {"world", "accumulate"} <= state.keys())
 
 
 def _move(loader: dict[str, Any], checkpoint: Mapping[str, Any], ranks: int, accumulation: int) -> None:
-    """Between two steps, the position is a number of whole batches, and those are the same for all."""
+    """Move a loader's position between two steps: it is a number of whole batches, and those are the same for all."""
     position = int(loader["position"]) // int(loader["accumulate"]) * accumulation
     loader.update(world=ranks, accumulate=accumulation, position=position)

@@ -1,4 +1,4 @@
-"""Stage one: an ordinary fit before the target's, in the same launch, kept under its identity and trained once.
+"""Stage one is an ordinary fit before the target's, in the same launch, kept under its identity and trained once.
 
     ftreg fit  ──▶  TwoStage(stages=[a, b])  ──▶  fit b, with TwoStage(stages=[a])  ──▶  …  ──▶  the target's fit
 
@@ -34,7 +34,7 @@ INHERITED = (ELSEWHERE - {"default_root_dir", "enable_checkpointing"}) | {"preci
 
 
 def two_stage_options(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The options of the TwoStage in a resolved configuration, if it has stages to run."""
+    """Return the options of the TwoStage in a resolved configuration, if it has stages to run."""
     for entry in listed(config["trainer"].get("callbacks")):
         if entry["class_path"].rpartition(".")[2] == "TwoStage" and entry["init_args"].get("stages"):
             return dict(entry["init_args"])
@@ -42,7 +42,7 @@ def two_stage_options(config: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def stage_arguments(two_stage: Mapping[str, Any], target: Mapping[str, Any]) -> list[str]:
-    """`ftreg fit`'s arguments for the last of the stages; the ones before it are its own TwoStage's.
+    """Return `ftreg fit`'s arguments for the last of the stages; the ones before it are its own TwoStage's.
 
     Args:
         two_stage: the method's options.
@@ -117,7 +117,7 @@ def stage_result(folder: Path, weights: str) -> StageResult:
 
 
 def _groups(stage: Mapping[str, Any] | str) -> dict[str, dict[str, Any]]:
-    """A stage by groups, each a copy; `callbacks+`, as a file may have it, is `callbacks`."""
+    """Return a stage by groups, each a copy; `callbacks+`, as a file may have it, is `callbacks`."""
     content: Any = stage
     if isinstance(stage, str):
         content = yaml_text.read_yaml(Path(stage).expanduser(), "give the file of a stage")
@@ -134,7 +134,7 @@ def _groups(stage: Mapping[str, Any] | str) -> dict[str, dict[str, Any]]:
 
 
 def _on_some_data(stage: dict[str, dict[str, Any]], target: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The stage with the data options that it takes from the target's."""
+    """Return the stage with the data options that it takes from the target's."""
     data = stage["data"]
     if "task" not in data:
         return {

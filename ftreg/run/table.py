@@ -1,4 +1,4 @@
-"""The short table that ends a fit."""
+"""A short table ends a fit."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from ftreg.run.wording import error_in_words, methods_in_words, notes, points
 
 
 def render(result: RunResult, title: str, folder: str) -> str:
-    """What was run, scores × 100 at the last and the best checkpoint beside the majority's, and the cost.
+    """Return what was run, scores × 100 at the last and the best checkpoint beside the majority's, and the cost.
 
     Args:
         title: the task's.

@@ -1,4 +1,4 @@
-"""Figures of a report, as PDF and PNG. They need matplotlib, the extra `plots`, imported when they are drawn."""
+"""A report's figures are PDF and PNG, and need matplotlib, the extra `plots`, imported when they are drawn."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a score costs."""
+"""This figure shows what a score costs."""
 
 import math
 from statistics import fmean
@@ -14,7 +14,7 @@ UNITS = {"seconds": "training seconds", "steps": "optimizer steps"}
 
 
 def figure(report: Report) -> Figure | None:
-    """Mean score and its interval against the mean cost of a run, as a multiple of the baseline's.
+    """Draw mean scores with intervals against the mean cost of a run, as a multiple of the baseline's.
 
     A grey line joins a method and the baseline at that method's compute: what the method adds is the step between them.
     """
@@ -65,7 +65,7 @@ def figure(report: Report) -> Figure | None:
 
 
 def relative(arms: tuple[Arm, ...], baseline: str) -> tuple[str, dict[str, float]] | None:
-    """The unit, and each method's cost of a run over the baseline's; None where the baseline's is not known.
+    """Return the unit, and each method's cost of a run over the baseline's; None where the baseline's is not known.
 
     In seconds where as many methods have those as have steps, because passes differ in what a step costs.
     """

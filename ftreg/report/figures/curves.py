@@ -1,4 +1,4 @@
-"""Scores during training, over seeds."""
+"""This figure shows scores during training, over seeds."""
 
 import math
 from collections import defaultdict
@@ -15,7 +15,7 @@ QUANTILES = 0.1, 0.25, 0.5, 0.75, 0.9
 
 
 def figure(report: Report) -> Figure | None:
-    """The median over seeds, its quartiles and its outer tenths, at every step that half of an arm's runs have.
+    """Draw the median over seeds, its quartiles and its outer tenths, at every step that half of an arm's runs have.
 
     A score that is not finite counts as lower than all others: left out, it would make a method look better.
     """
@@ -48,7 +48,7 @@ def figure(report: Report) -> Figure | None:
 
 
 def quantiles(arm: Arm) -> tuple[list[int], list[list[float]]]:
-    """Steps, and for each of `QUANTILES` the scores there: the lowest known where it falls among the diverged."""
+    """Return steps, and the scores there for each of `QUANTILES`: the lowest known where it is among the diverged."""
     found: dict[int, list[float]] = defaultdict(list)
     for run in arm.runs:
         for step, score in run.curve:

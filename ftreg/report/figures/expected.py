@@ -1,4 +1,4 @@
-"""The best score to be expected of a number of runs."""
+"""This figure shows the best score to be expected of a number of runs."""
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -10,7 +10,7 @@ from ftreg.report.verdict import title
 
 
 def figure(report: Report) -> Figure | None:
-    """A line a method, each as long as it has runs: what a budget of so many tries buys."""
+    """Draw a line a method, each as long as it has runs: what a budget of so many tries buys."""
     looks = style.looks(report)
     shown = {task: [arm for arm in style.arms(report, task) if arm.expected] for task in style.tasks(report)}
     shown = {task: arms for task, arms in shown.items() if arms}

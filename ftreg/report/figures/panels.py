@@ -1,4 +1,4 @@
-"""A panel for each task, and what its axes say."""
+"""Figures have a panel for each task, with the same words on the axes."""
 
 from collections.abc import Iterable, Sequence
 from math import ceil
@@ -14,7 +14,7 @@ from ftreg.report.style import Look
 
 
 def panels(count: int, width: float = style.PANEL[0], height: float = style.PANEL[1]) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels, up to three in a row, or four where that makes a single row."""
+    """Make a figure of `count` panels, up to three in a row, or four where that makes a single row."""
     columns = count if count <= 4 else 3
     columns = 2 if count == 4 and width > style.PANEL[0] else columns
     rows = ceil(count / columns)
@@ -27,24 +27,24 @@ def panels(count: int, width: float = style.PANEL[0], height: float = style.PANE
 
 
 def runs_of(arms: Sequence[Arm]) -> str:
-    """`n = 50`, or `n = 20–50` where arms differ."""
+    """Return `n = 50`, or `n = 20–50` where arms differ."""
     counts = sorted({arm.summary.n for arm in arms})
     return f"n = {counts[0]}" + f"–{counts[-1]}" * (len(counts) > 1)
 
 
 def line(look: Look, label: str) -> Line2D:
-    """What a legend shows of a method that is drawn as a line."""
+    """Return what a legend shows of a method that is drawn as a line."""
     return Line2D([], [], color=look.colour, linestyle="--" if look.hollow else "-", label=label)
 
 
 def dot(look: Look, label: str) -> Line2D:
-    """What a legend shows of a method that is drawn as dots."""
+    """Return what a legend shows of a method that is drawn as dots."""
     face = "white" if look.hollow else look.colour
     return Line2D([], [], linestyle="", marker=look.marker, color=look.colour, markerfacecolor=face, label=label)
 
 
 def legend(figure: Figure, handles: Iterable[Line2D]) -> None:
-    """One for all panels, below them."""
+    """Draw one legend for all panels, below them."""
     entries = list(handles)
     width = float(figure.get_figwidth())
     longest = max(len(str(entry.get_label())) for entry in entries)

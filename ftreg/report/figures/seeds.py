@@ -1,4 +1,4 @@
-"""Every seed's score, by task and method."""
+"""This figure shows every seed's score, by task and method."""
 
 import math
 
@@ -17,7 +17,7 @@ DOT = 2.6
 
 
 def figure(report: Report) -> Figure | None:
-    """A dot a run over a box of the quartiles; diverged runs are crosses at the bottom, with their count."""
+    """Draw a dot a run over a box of the quartiles; diverged runs are crosses at the bottom, with their count."""
     names, looks = style.tasks(report), style.looks(report)
     if not names:
         return None

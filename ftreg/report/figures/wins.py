@@ -1,4 +1,4 @@
-"""Which method wins where."""
+"""This figure shows which method wins where."""
 
 import math
 
@@ -16,7 +16,7 @@ SHADES = LinearSegmentedColormap.from_list("wins", [style.BLUE, "#f7f7f7", style
 
 
 def figure(report: Report) -> Figure | None:
-    """Methods by tasks: ε_min as colour and number, the corrected p, and the pairs; a frame where p is at most α."""
+    """Draw methods by tasks: ε_min as colour and number, the corrected p, and the pairs; a frame where p ≤ α."""
     if not report.comparisons:
         return None
     rows = style.rivals(report)

@@ -13,6 +13,7 @@ from glue_tasks.stratification import (
     draws,
     group_rows,
     normalise,
+    rarest,
     selection_split,
     stratified_subset,
     stratify,
@@ -119,3 +120,8 @@ def test_real_tasks_share_no_text_across_the_sides(name: str, size: int, glue_di
             assert not [text for text in one if " " in text and f" {text} " in whole]
     reseeded = selection_split(groups, stratify(labels, task.regression), size, seed=2)
     assert selected.tolist() != reseeded.tolist()
+
+
+def test_the_stratum_of_a_set_is_its_rarest_name() -> None:
+    held = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 1, 0]], bool)
+    assert rarest(held).tolist() == [0, 1, 3, 2, 0, 1]

@@ -21,6 +21,7 @@ from ftreg.lightning.predictions import Collector, Predictions
 from ftreg.run.record import write_predictions
 from glue_tasks import hub
 from glue_tasks.data import GlueDataModule
+from glue_tasks.entity_scores import UNSEEN
 from glue_tasks.errors import DataError
 from glue_tasks.loader import EvalLoader
 from glue_tasks.metrics import combined, metrics
@@ -109,6 +110,13 @@ def test_scores_are_of_the_whole_split() -> None:
     wanted = {"entity_f1": f1, "entity_precision": precision, "entity_recall": recall, "accuracy": accuracy}
     assert scores == pytest.approx(wanted, abs=1e-6)
     assert combined(task, scores) == scores["entity_f1"]
+
+
+@pytest.mark.parametrize(("labels", "right"), [(("B-PER", "O"), 2), (("NOUN", "VERB"), 1)])
+def test_an_unseen_token_is_outside_or_never_right(labels: tuple[str, str], right: int) -> None:
+    found = metrics(Task("t", ("tokens",), labels, ("accuracy",), kind="tokens"), sync_on_compute=False)
+    found.update(torch.tensor([0, UNSEEN, UNSEEN]), torch.tensor([0, 1, 0]), torch.tensor([3]))
+    assert float(found.compute()["accuracy"]) == pytest.approx(right / 3)
 
 
 # Files
@@ -352,6 +360,7 @@ def test_predictions_are_the_same_on_any_number_of_ranks(ner: GlueDataModule, tm
     assert alone.row_ids.tolist() == table["idx"][:]
     assert alone.labels.tolist() == [label for row in table["label"][:] for label in row]
     assert 0 < int((~alone.seen).sum()) < len(alone.seen), "some words are cut off"
+    assert (alone.classes()[~alone.seen] == UNSEEN).all()
     tags = ["O" if n < 0 else TAGS[n] for n in alone.classes().tolist()]
     ends = np.cumsum(alone.words.tolist())
     rows = [tags[end - count : end] for end, count in zip(ends, alone.words.tolist(), strict=True)]

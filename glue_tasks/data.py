@@ -77,7 +77,7 @@ class GlueDataModule(Splits, pl.LightningDataModule):
                 raise DataError(f"data.{name}={size} must be at least 1")
         check_sampling(sampling, temperature)
         super().__init__(task_of(task), source, path, protocol, train_split, train_subset, evaluate, split_seed, also)
-        self.labels = self.task.labels
+        self.labels, self.kind = self.task.labels, self.task.kind
         self.tokenizer, self.max_length = tokenizer, max_length
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.order_seed = whole(order_seed, "data.order_seed")

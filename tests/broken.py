@@ -1,6 +1,7 @@
 """Methods that break one promise each, which the contracts must find."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from ftreg.core.method import Regularizer
 from ftreg.core.step import Step
-from ftreg.encoder.noise import Noise
+from ftreg.encoder.encoder import Encoder
 
 
 class Idle(Regularizer):
@@ -18,25 +19,26 @@ class Idle(Regularizer):
 class LeavesHook(Regularizer):
     """Is still there after the fit."""
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        pl_module.encoder.model.classifier.register_forward_hook(lambda *args: None)
+    def begin(self, encoder: Encoder, number: int, total: int | None) -> None:
+        encoder.model.classifier.register_forward_hook(lambda *args: None)
 
 
 class LeavesFrozen(Regularizer):
     """Freezes the head's bias for good."""
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        pl_module.encoder.model.classifier.bias.requires_grad_(False)
+    def begin(self, encoder: Encoder, number: int, total: int | None) -> None:
+        encoder.model.classifier.bias.requires_grad_(False)
 
 
-class LeavesWeights(Regularizer):
-    """Does not put the real weights back after a failure."""
+class LeavesDropout(Regularizer):
+    """Does not switch dropout on again after a failure."""
 
-    def map_weights(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
-        return {name: 0.9 * p for name, p in params.items()}
-
-    def on_exception(self, *args: Any) -> None:
-        """Does not call the base class's."""
+    @contextmanager
+    def during(self, encoder: Encoder, batch: Mapping[str, Any]) -> Iterator[None]:
+        dropout: Any = encoder.model.dropout
+        before, dropout.p = dropout.p, 0.0
+        yield
+        dropout.p = before
 
 
 class KnowsItsPlace(Regularizer):

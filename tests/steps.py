@@ -5,28 +5,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ftreg import Step
+from ftreg.core.criteria import criterion_of
 from ftreg.core.method import Regularizer
+from ftreg.core.step import Prediction, Step
+from ftreg.core.step_log import StepLog
 from ftreg.encoder.encoder import Encoder
-from ftreg.encoder.noise import Moment
-from ftreg.encoder.weights import Weights
+from ftreg.encoder.noise import StreamKey
 
 
 class Spy(Step):
     """A step that keeps each perturbed pass's δ, by value."""
 
-    def logits(self, delta: Tensor | None = None, **options: Any) -> Tensor:
+    def predict(self, delta: Tensor | None = None, **options: Any) -> Prediction:
         if delta is not None:
             self.deltas.append(delta.detach().clone())
-        return super().logits(delta, **options)
+        return super().predict(delta, **options)
 
     deltas: list[Tensor]
 
 
-def take(encoder: Encoder, batch: dict[str, Any], method: Regularizer, number: int = 3, **options: Any) -> Spy:
+def take(
+    encoder: Encoder,
+    batch: dict[str, Any],
+    method: Regularizer,
+    number: int = 3,
+    loss_scale: float = 1.0,
+    full_precision: tuple[str, ...] = (),
+    **logged: Any,
+) -> Spy:
     """A step on behalf of `method`."""
-    step = Spy(batch, encoder, Weights(encoder), lambda: None, Moment(0, number), **options)
-    step.deltas = []
+    step = Spy(batch, encoder, (), criterion_of(encoder.model), StreamKey(0, number), StepLog(**logged), loss_scale)
+    step.deltas, step._full_precision = [], {*full_precision}
     step.on_behalf_of(method.name)
     return step
 

@@ -61,7 +61,7 @@ def test_nothing_was_updated(backbone):
 def test_it_goes_on_if_told_to(backbone, clip):
     model = fit(backbone, [Burst()], options={"stop_when_diverged": False, "max_grad_norm": clip})
     assert model.trainer.global_step == 6
-    assert not model._window._terms  # nothing piles up that nobody looks at
+    assert not model._guard._terms  # nothing piles up that nobody looks at
 
 
 def test_the_loss_of_plain_fine_tuning(backbone):

@@ -112,7 +112,7 @@ def test_what_is_pre_trained(tmp_path: Path, architecture: str):
     assert anchored
     assert head
     assert not anchored & head
-    assert not head & encoder.pretrained
+    assert not head & encoder.start.pretrained
     assert any("classifier" in name for name in head)
 
 
@@ -134,10 +134,10 @@ def test_anchor_is_the_start_even_after_training(tmp_path: Path):
     encoder = Encoder(checkpoint(tmp_path, "bert"), ("a", "b"))
     name = "model.bert.encoder.layer.0.attention.self.query.weight"
     start = encoder.get_parameter(name).detach().clone()
-    encoder.pristine = False
+    encoder.start.passed = True
     with torch.no_grad():
         encoder.get_parameter(name).add_(1)
-    assert torch.equal(encoder.anchor(name), start)
+    assert torch.equal(encoder.start.value(name), start)
 
 
 def test_reinitialised_parts_have_no_anchor(tmp_path: Path):

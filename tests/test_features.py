@@ -204,7 +204,7 @@ def test_only_clean_passes_are_served(noisy: str):
     encoder, inputs = frozen(noisy), batch([9, 4, 7, 12])
     method, embeds = Mean(), encoder.embed(inputs["input_ids"]).detach()
     others: list[dict[str, Any]] = [{"delta": torch.zeros_like(embeds)}, {"embeds": embeds}, {"params": {}}]
-    others += [{"noise": "none"}, {"noise": "fresh"}]
+    others += [{"dropout": "none"}, {"dropout": "fresh"}]
     expected = [take(encoder, inputs, method).logits(**other) for other in others]
     asked: list[int] = []
     encoder.features = lambda rows: asked.append(len(rows["row_ids"])) or torch.ones(4, 2)

@@ -76,7 +76,7 @@ def test_diagnostics(noisy: str):
     counted: dict[str, torch.Tensor | int] = {}
     step = take(encoder, {**batch(LENGTHS), "valid": valid}, method, logs=True, non_finite=counted)
     method.objective(step)
-    found = {name.removeprefix("FreeLB/"): float(value) for name, value in step.tally.values().items()}
+    found = {name.removeprefix("FreeLB/"): float(value) for name, value in step.log.tally.values().items()}
     norms = [delta[valid].flatten(1).norm(dim=1) for delta in step.deltas]
     for number, norm in enumerate(norms, 1):
         assert found[f"delta_norm_{number}"] == pytest.approx(norm.mean().item())

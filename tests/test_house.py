@@ -21,7 +21,7 @@ FOLDERS = (
     ("testing",),
 )
 """A module imports from its own folder and from those in rows above it."""
-FLAT = {"__init__", "__main__", "loggers"}
+FLAT = {"__init__", "__main__", "criteria", "loggers"}
 ROW = {folder: row for row, folders in enumerate(FOLDERS) for folder in folders}
 FILES = sorted((ROOT / "ftreg").rglob("*.py"))
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from ftreg import LayerPooling, UsageError
 from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.other_backbone import values_of
 from ftreg.encoder.prefixes import stripped
 from ftreg.testing.encoders import checkpoint, configuration
 from ftreg.testing.fits import fit
@@ -72,7 +73,7 @@ def test_a_known_wrappers_prefix_is_taken_away_and_told(bert: Path, folder: Path
     plain = Encoder(str(bert), ("a", "b"))
     assert all(torch.equal(tensor, weights(found)[name]) for name, tensor in weights(plain).items())
     assert torch.equal(found.model.classifier.weight, plain.model.classifier.weight)
-    assert found.pretrained == plain.pretrained
+    assert found.start.pretrained == plain.start.pretrained
     assert any("is taken away from the names in model.safetensors" in note for note in found.notes)
     assert not plain.notes
 
@@ -156,7 +157,7 @@ def test_a_pooler_that_masked_language_modelling_left_out_is_told(folder: Path) 
     transformers.BertForMaskedLM(configuration("bert")).save_pretrained(folder)
     found = Encoder(str(folder), ("a", "b"))
     assert found.notes == ("model.safetensors has no pooler, as after masked language modelling; a new one is drawn",)
-    assert not any("pooler" in name for name in found.pretrained)
+    assert not any("pooler" in name for name in found.start.pretrained)
 
 
 @pytest.mark.parametrize("architecture", ["roberta", "distilbert", "electra", "deberta-v2", "albert", "modernbert"])
@@ -165,7 +166,7 @@ def test_only_the_head_is_new_in_every_architecture(tmp_path: Path, architecture
     folder = checkpoint(tmp_path, architecture, **changes)
     found = Encoder(folder, ("a", "b"))
     assert not found.notes
-    assert {name for name, _ in found.named_parameters() if name not in found.pretrained} == {
+    assert {name for name, _ in found.named_parameters() if name not in found.start.pretrained} == {
         name for name, _ in found.named_parameters() if found.in_head(name)
     }
 
@@ -246,7 +247,7 @@ def test_a_stale_anchor_is_refused_too(bert: Path, folder: Path) -> None:
     rewrite(folder, lambda held: without(held, ".layer.1."))
     name = "model.bert.encoder.layer.0.output.dense.weight"
     with pytest.raises(UsageError, match="16 of the encoder's 39 weights are missing"):
-        Encoder(str(bert), ("a", "b")).values_of(str(folder), [name])
+        values_of(Encoder(str(bert), ("a", "b")), str(folder), [name])
 
 
 class TestHead:
@@ -279,7 +280,7 @@ class TestHead:
         for seed in (0, 1):
             plain, found = Encoder(alone, ours, seed), Encoder(tuned, ours, seed)
             assert all(torch.equal(value, found.state_dict()[name]) for name, value in plain.state_dict().items())
-            assert found.pretrained == plain.pretrained
+            assert found.start.pretrained == plain.start.pretrained
         assert "its own head (contradiction, neutral, entailment) is left out" in found.notes[0]
         assert not plain.notes
 
@@ -335,8 +336,8 @@ class TestHead:
     def test_anchors_are_those_of_the_start(self, places: dict[str, tuple[str, str]]) -> None:
         encoder = Encoder(places["bert"][1], self.NAMES, head="keep")
         start = encoder.model.classifier.weight.detach().clone()
-        encoder.pristine = False
-        assert torch.equal(encoder.anchor("model.classifier.weight"), start)
+        encoder.start.passed = True
+        assert torch.equal(encoder.start.value("model.classifier.weight"), start)
 
     def test_a_fit_says_so_once(
         self, places: dict[str, tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -92,7 +91,7 @@ def test_a_whole_network_equals_mixing_linears(tmp_path: Path, published: bool):
     for name, linear in theirs.linears():
         if not theirs.in_head(name):
             linear.__class__ = MixLinear
-            linear.target = encoder.anchor(name)
+            linear.target = encoder.start.value(name)
             linear.kept = draw_mask(linear.weight, 0.6, "unit", noise.generator(name))
             linear.p, linear.published = 0.6, published
             mixed += 1
@@ -156,7 +155,7 @@ def test_tied_weights_are_mixed_in_every_place():
 
 def started(method: Mixout, encoder: Encoder) -> Mixout:
     method.remember(encoder)
-    method.on_train_start(None, SimpleNamespace(encoder=encoder))
+    method.begin(encoder, 0, None)
     return method
 
 
@@ -229,9 +228,9 @@ def test_replaced_dropouts(tmp_path: Path, architecture: str):
     before = {path: m.p for path, m in encoder.named_modules() if isinstance(m, nn.Dropout)}
     method = started(Mixout(replace_dropout="all", include_head=True), encoder)
     inputs = batch([9, 4, 7, 12])
-    first, second = (encoder(encoder.embed(inputs["input_ids"]), inputs["attention_mask"]) for _ in range(2))
+    with method.during(encoder, inputs):
+        first, second = (encoder(encoder.embed(inputs["input_ids"]), inputs["attention_mask"]) for _ in range(2))
     assert torch.equal(first, second)
-    method.on_train_end(None, None)
     assert before == {path: m.p for path, m in encoder.named_modules() if isinstance(m, nn.Dropout)}
 
 
@@ -240,9 +239,8 @@ def test_which_dropouts_are_replaced(tmp_path: Path):
 
     def off(**options):
         method = started(Mixout(**options), encoder)
-        found = {path for path, m in encoder.named_modules() if isinstance(m, nn.Dropout) and m.p == 0}
-        method.on_train_end(None, None)
-        return found
+        with method.during(encoder, {}):
+            return {path for path, m in encoder.named_modules() if isinstance(m, nn.Dropout) and m.p == 0}
 
     everywhere = {path for path, m in encoder.named_modules() if isinstance(m, nn.Dropout)}
     assert off() == set()

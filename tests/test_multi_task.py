@@ -16,7 +16,8 @@ from transformers import get_linear_schedule_with_warmup
 
 from ftreg import FineTuner, LayerPooling, Mixout, UsageError
 from ftreg.core.method import Regularizer
-from ftreg.core.step import Step, task_losses
+from ftreg.core.step import Step
+from ftreg.functional import task_losses
 from ftreg.methods.multi_task import MultiTask
 from ftreg.testing import Case, clean, exported, null, reloading
 from ftreg.testing.cases import ACTING

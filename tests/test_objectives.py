@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ftreg import Encoder, MaskedLM, ReplacedTokens, UsageError
 from ftreg.core.method import Regularizer
-from ftreg.core.step import Step, task_losses
+from ftreg.core.step import Step
+from ftreg.functional import task_losses
 from ftreg.methods.pretraining.masking import corrupt
 from ftreg.methods.pretraining.replaced_tokens import sample
 from ftreg.testing.encoders import TOKENS
@@ -207,7 +208,7 @@ def test_replaced_tokens(folder: str):
     told = detection(part["detector"](step.read(ids)[0]), replaced, step.mask)
     torch.testing.assert_close(value, masked + 3 * told, rtol=0, atol=1e-10)
     assert not replaced[found.ids == step.input_ids].any()
-    assert step.tally.values()["ReplacedTokens/corrupted"] == pytest.approx(float(replaced.sum() / step.mask.sum()))
+    assert step.log.tally.values()["ReplacedTokens/corrupted"] == pytest.approx(float(replaced.sum() / step.mask.sum()))
 
 
 def test_no_gradient_passes_through_the_sampling(folder: str):
@@ -240,11 +241,11 @@ def test_diagnostics_leave_filler_out(folder: str, method: type):
     step = take(encoder, inputs | {"valid": torch.tensor([True, False, True, True])}, own, logs=True)
     _, ids = read(step, own)
     share = (ids != step.input_ids)[[0, 2, 3]].sum() / step.mask[[0, 2, 3]].sum()
-    assert float(step.tally.values()[f"{own.name}/corrupted"]) == pytest.approx(float(share))
-    assert 0 <= step.tally.values()[f"{own.name}/accuracy"] <= 1
+    assert float(step.log.tally.values()[f"{own.name}/corrupted"]) == pytest.approx(float(share))
+    assert 0 <= step.log.tally.values()[f"{own.name}/accuracy"] <= 1
     silent = take(encoder, inputs, own)
     own.objective(silent)
-    assert silent.tally.values() == {}
+    assert silent.log.tally.values() == {}
 
 
 @pytest.mark.parametrize(

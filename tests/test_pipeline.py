@@ -106,7 +106,7 @@ def test_shared_noise_replays_dropout_and_fresh_noise_does_not(noisy: str):
         def penalty(self, step):
             zero = torch.zeros_like(step.embeds())
             seen["clean"], seen["shared"] = step.logits(), step.logits(zero)
-            seen["fresh"], seen["next"] = step.logits(noise="fresh"), step.logits(noise="fresh")
+            seen["fresh"], seen["next"] = step.logits(dropout="fresh"), step.logits(dropout="fresh")
 
     fit(noisy, [Look()], max_steps=1)
     assert torch.equal(seen["clean"], seen["shared"])
@@ -328,7 +328,7 @@ def test_anchors_are_taken_once_every_structure_is_in_place(steady: str):
 
     class Start(toys.Regularizer):
         def attach(self, encoder):
-            if encoder.pristine:
+            if not encoder.start.passed:
                 with torch.no_grad():
                     encoder.get_parameter(name).fill_(0.25)
 

@@ -2,7 +2,6 @@
 
 import math
 import re
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,11 +47,14 @@ class Line:
     def __init__(self, encoder: Slope) -> None:
         self._theta = encoder.theta
 
-    def logits(self, params: dict[str, Tensor] | None = None, noise: str = "shared") -> Tensor:
+    def logits(self, params: dict[str, Tensor] | None = None, dropout: str = "shared") -> Tensor:
         return (params["theta"] if params else self._theta).reshape(1, 1) * 3
 
     def mean(self, values: Tensor) -> Tensor:
         return values.mean()
+
+    def divergence(self, p: Tensor, q: Tensor) -> Tensor:
+        return symmetric_kl(p, q)
 
 
 def test_proximal_steps_worked_by_hand():
@@ -65,7 +67,7 @@ def test_proximal_steps_worked_by_hand():
     encoder: Any = Slope()
     method = SMART(weight=0.0, mu=0.5, beta=0.9, beta_late=0.5, beta_switch=0.1)
     method.remember(encoder)
-    method.on_train_start(SimpleNamespace(estimated_stepping_batches=10), SimpleNamespace(encoder=encoder))  # type: ignore[arg-type]
+    method.begin(encoder, 0, 10)
     seen = []
     for number in range(3):
         step: Any = Line(encoder)
@@ -209,7 +211,7 @@ def test_a_micro_batch_of_filler_logs_numbers(steady: str, warned: list[str], me
     terms = method.objective(step) if method.claims else method.penalty(step)
     values = [*terms.values()] if isinstance(terms, dict) else [terms]
     assert [float(value.detach()) for value in values] == [0.0] * len(values)
-    logged = step.tally.values()
+    logged = step.log.tally.values()
     assert logged
     assert all(map(math.isfinite, logged.values()))
     assert not warned

@@ -55,7 +55,7 @@ def test_a_pass_without_noise_is_the_evaluation(folder: str):
     encoder.model.bert.encoder.layer[1].eval()
     modes = [module.training for module in encoder.modules()]
     step = take(encoder, batch(LENGTHS), Nobody())
-    clean, quiet, again = step.logits(), step.logits(noise="none"), step.logits(noise="none")
+    clean, quiet, again = step.logits(), step.logits(dropout="none"), step.logits(dropout="none")
     assert torch.equal(quiet, again)
     assert not torch.equal(clean, quiet)
     assert modes == [module.training for module in encoder.modules()]
@@ -101,7 +101,7 @@ def test_gradients_are_of_the_sum_over_valid_rows(folder: str, loss_scale: float
         torch.stack([g.norm() for g in torch.autograd.grad(x[valid].sum(), [*encoder.parameters()], retain_graph=True)])
         for x in (losses.square(), step.losses())
     ]
-    assert step.tally.values()["Nobody/ratio"] == pytest.approx(float(3 * norms[0].norm() / norms[1].norm()))
+    assert step.log.tally.values()["Nobody/ratio"] == pytest.approx(float(3 * norms[0].norm() / norms[1].norm()))
 
 
 def test_full_precision_passes_are_not_autocast(folder: str):

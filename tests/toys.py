@@ -162,7 +162,7 @@ class DoNothing(Regularizer):
 
     def penalty(self, step: Step) -> None:
         torch.rand(5)
-        step.logits(noise="fresh")
+        step.logits(dropout="fresh")
 
     def on_train_batch_end(self, *args: Any) -> None:
         torch.rand(7)

@@ -189,7 +189,7 @@ class Cli(Parsed):
                 self.model.configure_model()
             if self._earlier is not None:
                 checkpoint = load(self._earlier[0], "ckpt_path")
-                check_labels(checkpoint, self.model.labels)
+                check_labels(checkpoint, self.model.labels, self.model.kind)
                 check_fits(self._earlier[0], checkpoint, self.model)
                 self.sharding.check(self._earlier[0], self.trainer, self.model, self.words["reshard"])
         # Rows that cannot be read are found out before a folder is touched, and before an earlier run is moved aside.

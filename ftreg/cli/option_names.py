@@ -24,6 +24,7 @@ LINKED = {
     "data.split_seed": "seeds.split",
     "data.tokenizer": "model.backbone",
     "model.labels": "data.task",
+    "model.kind": "data.task",
 }
 """Options that are set through another one."""
 

@@ -87,6 +87,7 @@ class Parsed(LightningCLI):
         parser.link_arguments("seeds.split", "data.split_seed")
         parser.link_arguments("model.backbone", "data.tokenizer", compute_fn=_tokenizer)
         parser.link_arguments("data.labels", "model.labels", apply_on="instantiate")
+        parser.link_arguments("data.kind", "model.kind", apply_on="instantiate")
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         """Add what is said on the command line alone."""
@@ -175,10 +176,10 @@ class Parsed(LightningCLI):
 
     def refuse(self, data: GlueDataModule) -> None:
         """Refuse what would make the record of a fit wrong, before a stage is trained for it."""
-        FineTuner(**self._plain()["model"], labels=data.labels)
+        FineTuner(**self._plain()["model"], labels=data.labels, kind=data.kind)
         model = self.config.fit.model
         limits(model.backbone).check(read_tokenizer(backbone_path(model.backbone)), model.backbone, paired(data))
-        tried(model.backbone, data.labels, model.attention, model.head)
+        tried(model.backbone, data.labels, model.attention, model.head, data.kind)
         options = self.config.fit.trainer
         if options.max_epochs == -1 and options.max_steps == -1:
             raise UsageError("training has no end; set trainer.max_epochs or trainer.max_steps")

@@ -33,3 +33,10 @@ def summed(tensors: list[Tensor], world: int) -> list[Tensor]:
     torch.distributed.all_reduce(flat)
     parts = flat.split([tensor.numel() for tensor in tensors])
     return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def rank() -> int:
+    """Return this process's rank; 0 where there is one process."""
+    return (
+        torch.distributed.get_rank() if torch.distributed.is_available() and torch.distributed.is_initialized() else 0
+    )

@@ -9,7 +9,7 @@ from ftreg._base.errors import DivergedError
 from ftreg.core.collectives import all_ranks, any_rank
 
 
-class Window:
+class DivergenceGuard:
     """The terms of the loss that this rank's micro-batches had since the last optimizer step."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a method is: a Lightning callback that declares what it claims and overrides a function or two.
+"""What a method is: a class that declares what it claims and overrides a function or two. The engine calls them.
 
     L(θ) = O[ℓ](θ̃) + Σ_j λ_j R_j(θ̃)        θ̃ = (M_n ∘ … ∘ M_1)(θ; step)
 
@@ -9,20 +9,25 @@
 | M weight map        | `map_weights`                    | in list order                                   |
 | O objective         | `objective`, claims OBJECTIVE    | at most one                                     |
 | R penalty           | `penalty`                        | adds up; order plays no part                    |
-| G gradient          | `on_before_optimizer_step`       | Lightning's hook                                |
+| G gradient          | `before_step`                    | in list order                                   |
 | W after the step    | `after_step`, state_dict         | in list order                                   |
+
+`begin`, `during` and `end` frame them: once before training, around each step's passes, once after.
+
+A method is also a Lightning callback, so that a Trainer takes it, and hands it to the engine that its module drives.
 """
 
 import enum
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
-from ftreg._base.errors import ConflictError
+from ftreg._base.errors import ConflictError, UsageError
 from ftreg.core.step import Scalar, Step
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.noise import Noise
@@ -70,17 +75,31 @@ class Regularizer(pl.Callback):
         """Those of `papers` that these options are from."""
         return self.papers
 
+    @property
+    def is_objective(self) -> bool:
+        """Whether this method's `objective` replaces the task loss."""
+        return Slot.OBJECTIVE in self.claims
+
     def options(self) -> dict[str, Any]:
-        """The arguments that rebuild this method."""
+        """Return the arguments that rebuild this method."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
+    # Before training
+
+    def check(self, methods: "Sequence[Regularizer]") -> None:
+        """Refuse to work beside the other methods of a fit; `methods` has them all, in order, and this one.
+
+        Raises:
+            UsageError: says what does not go together, and what to do.
+        """
+
     def attach(self, encoder: Encoder) -> None:
-        """Change the network. `configure_model` may call this more than once."""
+        """Change the network. May be called more than once."""
 
     def start(self, encoder: Encoder) -> None:
-        """Change the weights that training starts from, with `Encoder.load`; what was drawn afresh stays so.
+        """Change the weights that training starts from, with `Encoder.start.load`; what was drawn afresh stays so.
 
-        Called once every method has been attached; maybe more than once.
+        Called once every method has been attached; maybe more than once; not for an evaluation.
         """
 
     def remember(self, encoder: Encoder) -> None:
@@ -90,11 +109,29 @@ class Regularizer(pl.Callback):
         """
 
     def learning_rates(self, encoder: Encoder) -> Mapping[str, float]:
-        """Peak learning rates of parameters that this method has added, by name; they do not decay towards zero."""
+        """Return peak learning rates of parameters that this method has added, by name; those do not decay."""
         return {}
 
+    def begin(self, encoder: Encoder, number: int, total: int | None) -> None:
+        """Hear that training begins, or goes on; weights and states are where they will be computed.
+
+        Args:
+            encoder: the network.
+            number: the optimizer step that comes next, from 0.
+            total: optimizer steps of the whole training; None where the loop has not said.
+
+        Raises:
+            UsageError: the method needs to know the total.
+        """
+
+    # In a step
+
+    def during(self, encoder: Encoder, batch: Mapping[str, Any]) -> AbstractContextManager[Any]:
+        """Return what holds while the passes of a micro-batch run, forward and again backward: dropouts, a head."""
+        return nullcontext()
+
     def map_weights(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
-        """The weights that the forward passes of this step use.
+        """Return the weights that the forward passes of this step use.
 
         Args:
             params: every parameter by name, as mapped so far.
@@ -106,11 +143,11 @@ class Regularizer(pl.Callback):
         return {}
 
     def objective(self, step: Step) -> Scalar:
-        """The loss that replaces the task's. Needs `Slot.OBJECTIVE`."""
+        """Return the loss that replaces the task's. Needs `Slot.OBJECTIVE`."""
         raise NotImplementedError(f"{self.name} claims {Slot.OBJECTIVE} and must define objective()")
 
     def penalty(self, step: Step) -> Scalar | Mapping[str, Scalar] | None:
-        """A term to add to the loss, already weighted, or several by name; None for none.
+        """Return a term to add to the loss, already weighted, or several by name; None for none.
 
         A term whose name is empty is not logged.
         """
@@ -119,24 +156,46 @@ class Regularizer(pl.Callback):
     def observe(self, step: Step) -> None:
         """See a micro-batch, for what the method logs by itself; change nothing."""
 
+    def before_step(self, encoder: Encoder, number: int) -> None:
+        """Change the gradients that optimizer step `number` is about to use: they are those of the whole batch."""
+
     def logged(self, values: Mapping[str, float], number: int) -> None:
         """See what optimizer step `number` logs of this method, by the names that it was recorded under."""
 
     def after_step(self, encoder: Encoder, number: int) -> None:
-        """Follow the weights, which optimizer step `number` has just changed.
+        """Follow the weights, which optimizer step `number` has just changed."""
 
-        Not `on_train_batch_end`, which also runs between accumulated micro-batches.
-        """
+    def end(self, encoder: Encoder) -> None:
+        """Take back what `begin` has changed; called after training, also when it fails."""
+
+    # Under a Lightning Trainer, whose module hands each of these to its engine
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage == "fit" and not getattr(pl_module, "drives_engine", False):
+            raise UsageError(
+                f"{self.name} would do nothing: {type(pl_module).__name__} drives no engine. Let it inherit from "
+                f"ftreg.EngineModule and return self.engine(batch) in training_step, or fit a ftreg.FineTuner"
+            )
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         # Checkpoint callbacks run after this one: they must never see mixed weights.
-        restore = getattr(pl_module, "restore_weights", None)
-        if restore is not None:
-            restore()
+        engine = getattr(pl_module, "engine", None)
+        if engine is not None:
+            engine.end()
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
+        # Callbacks that are listed after the methods see the gradients as the optimizer will.
+        pl_module.engine.before_step()  # type: ignore[union-attr, operator]
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        # Under manual optimization nobody else says so before a checkpoint is saved.
+        engine: Any = pl_module.engine
+        if engine.stepped:
+            engine.after_step()
 
 
 def owner(methods: Sequence[Regularizer], slot: Slot) -> Regularizer | None:
-    """The method that owns `slot`, if any."""
+    """Return the method that owns `slot`, if any."""
     return next((method for method in methods if slot in method.claims), None)
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from ftreg._base.errors import UsageError
 from ftreg.core.method import Regularizer
+from glue_tasks.kinds import Kind, kind_of
 
 
 def subclasses(cls: type[Regularizer] = Regularizer) -> Iterator[type[Regularizer]]:
@@ -47,17 +48,19 @@ def rebuild(record: Sequence[Mapping[str, Any]]) -> list[Regularizer]:
     return [known[entry["class"]](**entry["options"]) for entry in record]
 
 
-def check_labels(checkpoint: Mapping[str, Any], labels: Sequence[str]) -> None:
+def check_labels(checkpoint: Mapping[str, Any], labels: Sequence[str], kind: Kind) -> None:
     """Refuse a checkpoint whose head tells other classes apart.
 
     Raises:
         UsageError: with both.
     """
-    known = list(checkpoint.get("ftreg", {}).get("labels", labels))
-    if known != list(labels):
+    record = checkpoint.get("ftreg", {})
+    known = list(record.get("labels", labels))
+    theirs = record.get("kind", kind_of(None, known))
+    if known != list(labels) or theirs != kind:
         raise UsageError(
-            f"the checkpoint is of another task: its labels are {known or 'a score'}, "
-            f"this run's are {list(labels) or 'a score'}; give the run that it came from, or no checkpoint"
+            f"the checkpoint is of another task: its labels are {known or 'a score'} ({theirs}), "
+            f"this run's are {list(labels) or 'a score'} ({kind}); give the run that it came from, or no checkpoint"
         )
 
 

@@ -30,7 +30,7 @@ def adamw(
 
 def anchors_of(encoder: Encoder, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Have the encoder keep, and give, the anchor of each of these parameters that decays towards one."""
-    return {name: encoder.anchor(name) for name, p in named.items() if p.ndim >= 2 and encoder.anchored(name)}
+    return {name: encoder.start.value(name) for name, p in named.items() if p.ndim >= 2 and encoder.anchored(name)}
 
 
 def clip(params: Sequence[Tensor], value: float, algorithm: str) -> Tensor:

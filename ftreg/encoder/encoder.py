@@ -5,28 +5,31 @@ puts a head of its own in `head`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any, Literal
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
 
 import torch
-import torch._functorch.config as functorch_config
 from jaxtyping import Float, Int
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 
-from ftreg._base.errors import UsageError
 from ftreg.encoder.architecture import at_rest, example, observe
+from ftreg.encoder.given import source, takes, unwrapped
 from ftreg.encoder.heads import Policy
-from ftreg.encoder.hooks import shifted, watched
+from ftreg.encoder.hooks import shifted, substituted, watched
 from ftreg.encoder.loading import draw, pretrained
 from ftreg.encoder.noise import seeded, stream_seed
 from ftreg.encoder.packing import Packing, Plan, supported
 from ftreg.encoder.reach import freeze_unreached, try_out
 from ftreg.encoder.recomputing import recompute
+from ftreg.encoder.start import Start
+from ftreg.encoder.weights import Weights
+from glue_tasks.kinds import Kind
 
 
 class Encoder(nn.Module):
-    """A sequence-classification model as the methods see it.
+    """A model with a head as the methods see it.
 
     Args:
         backbone: `demo`, `tiny`, a folder or a Hub id.
@@ -36,6 +39,7 @@ class Encoder(nn.Module):
         packing: lay a batch's sentences end to end where that is exact for the architecture.
         gradient_checkpointing: recompute layers in the backward instead of keeping their activations.
         head: whether the head of a fine-tuned backbone is kept, its classes put into the order of `labels` by name.
+        kind: of the task; None for a class, or a score where there are no labels.
 
     Raises:
         UsageError: the backbone cannot be had or used; see `pretrained`.
@@ -50,26 +54,14 @@ class Encoder(nn.Module):
         packing: bool = True,
         gradient_checkpointing: bool = False,
         head: Policy = "new",
+        kind: Kind | None = None,
     ) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.labels = tuple(labels)
-        self.seed, self.head_policy = seed, head
-        self.head: nn.Module | None = None
-        self.model, self.pretrained, self.notes = pretrained(backbone, labels, seed, attention, head)
-        self.parts = nn.ModuleDict()
-        """What methods have added, by their names: saved, trained and counted as the head is."""
-        self.architecture = observe(self.model, backbone)
-        stack = self.architecture.stack
-        self.packing = Packing(self.model, stack) if packing and stack and supported(self.model) else None
-        self.pristine = True
-        self.redrawn: frozenset[str] = frozenset()
-        """Parameters of the pre-trained model that a method has drawn afresh."""
-        self.features: Callable[[Mapping[str, Any]], Tensor | None] | None = None
-        """Makes a batch's logits in a clean pass of training, while all below the head is frozen; see `Step.logits`."""
-        self._anchors: dict[str, Tensor] = {}
-        self._loaded: dict[str, Tensor] = {}
-        """What `load` has put in place of the backbone's values, as the start."""
+        model, names, notes = pretrained(backbone, labels, seed, attention, head, kind)
+        self._hold(model, backbone, seed, packing)
+        self.labels, self.notes = tuple(labels), notes
+        again = partial(Encoder, backbone, labels, seed, head=head, kind=kind)
+        self.start = Start(self, names, self.in_head, lambda: dict(again().named_parameters()))
         try_out(self, self.architecture)
         if gradient_checkpointing:
             if self.model.supports_gradient_checkpointing:
@@ -77,26 +69,92 @@ class Encoder(nn.Module):
             else:
                 recompute(self.architecture.layered("model.gradient_checkpointing").layers)
 
+    @classmethod
+    def of(
+        cls,
+        model: Any,
+        seed: int = 0,
+        packing: bool = False,
+        answer: Callable[[Any], Tensor] | None = None,
+        choices: bool = False,
+    ) -> "Encoder":
+        """Return a model that somebody else has built as the methods see it; its weights are the start.
+
+        Args:
+            model: a transformers model with a head, or one that PEFT has wrapped.
+            seed: of the weights that methods add.
+            packing: as of the class.
+            answer: reads what is judged off the model's output; its logits, if left out.
+            choices: whether a row of tokens is [choices, tokens].
+
+        Raises:
+            UsageError: the model is of another kind, or cannot run on perturbed word embeddings.
+        """
+        self = cls.__new__(cls)
+        nn.Module.__init__(self)
+        inner = unwrapped(model)
+        self._hold(inner, source(inner), seed, packing)
+        self.labels, self.notes, self.by_ids = (), (), True
+        self.answer = _logits if answer is None else answer
+        self.takes = takes(inner)
+        self.start = Start(self, frozenset(name for name, _ in self.named_parameters()), self.in_head)
+        try_out(self, self.architecture, (1, 1) if choices else (1,), freeze=False)
+        return self
+
+    def _hold(self, model: Any, backbone: str, seed: int, packing: bool) -> None:
+        self.backbone, self.seed = backbone, seed
+        self.head: nn.Module | None = None
+        self.model = model
+        self.parts = nn.ModuleDict()
+        """What methods have added, by their names: saved, trained and counted as the head is."""
+        self.by_ids = False
+        """Whether the model is given token ids, and its word embeddings put in place of those that it looks up: it then
+        does with them all that it does without us."""
+        self.takes: frozenset[str] = frozenset()
+        """What else a model that is run by its tokens takes."""
+        self.answer: Callable[[Any], Tensor] = _logits
+        """Reads what is judged off the model's output; see `Criterion.answer`."""
+        self.architecture = observe(self.model, backbone)
+        stack = self.architecture.stack
+        self.packing = Packing(self.model, stack) if packing and stack and supported(self.model) else None
+        self.features: Callable[[Mapping[str, Any]], Tensor | None] | None = None
+        """Makes a batch's logits in a clean pass of training, while all below the head is frozen; see `Step.logits`."""
+
+    @property
+    def weights(self) -> Weights:
+        """The weights that the forward uses, found once the structure is final."""
+        if self._weights is None:
+            self._weights = Weights(self)
+        return self._weights
+
+    def forget_weights(self) -> None:
+        """Look for the network's parameters again, when they are next used: its structure has changed."""
+        self._weights = None
+
+    _weights: Weights | None = None
+
     def begin(self) -> None:
         """Training starts; from the backbone's weights, what is not as its files have it is told."""
-        for note in self.notes if self.pristine else ():
+        for note in self.notes if not self.start.passed else ():
             rank_zero_warn(f"backbone {self.backbone}: {note}")
-        self.pristine = False
+        self.start.passed = True
 
-    def embed(self, input_ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens dim"]:
+    def embed(self, input_ids: Int[Tensor, "batch *choices tokens"]) -> Float[Tensor, "batch *choices tokens dim"]:
         """Word embeddings, before position, type and LayerNorm."""
         out: Tensor = self.model.get_input_embeddings()(input_ids)
         return out
 
     def forward(
         self,
-        embeds: Float[Tensor, "batch tokens dim"],
-        mask: Int[Tensor, "batch tokens"],
-        token_types: Int[Tensor, "batch tokens"] | None = None,
+        embeds: Float[Tensor, "batch *choices tokens dim"],
+        mask: Int[Tensor, "batch *choices tokens"],
+        token_types: Int[Tensor, "batch *choices tokens"] | None = None,
         lengths: Sequence[int] | None = None,
-        offset: Float[Tensor, "batch tokens hidden"] | None = None,
-    ) -> Float[Tensor, "batch classes"]:
-        """Logits; one column for regression.
+        offset: Float[Tensor, "batch *choices tokens hidden"] | None = None,
+        ids: Int[Tensor, "batch *choices tokens"] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> Float[Tensor, "batch *answer"]:
+        """Return what the criterion judges: logits [batch, classes], one column for regression, or as the head is.
 
         Args:
             embeds: word embeddings, maybe perturbed.
@@ -105,14 +163,19 @@ class Encoder(nn.Module):
             lengths: the real tokens per example, known on the host; packing needs them.
             offset: added to what the first layer takes, in its own width: position, type, LayerNorm, dropout and any
                 projection come before.
+            ids: the tokens, for a model that is run by them; see `by_ids`.
+            more: what else the model takes.
         """
-        inputs = self._inputs(embeds, mask, token_types, lengths)
-        with shifted(self.architecture.entered("a perturbation"), offset) if offset is not None else nullcontext():
+        inputs = self._inputs(embeds, mask, token_types, lengths, ids) | dict(more or {})
+        with ExitStack() as hooks:
+            if ids is not None:
+                hooks.enter_context(substituted(self.model.get_input_embeddings(), embeds))
+            if offset is not None:
+                hooks.enter_context(shifted(self.architecture.entered("a perturbation"), offset))
             if self.head is None:
-                logits: Tensor = self.model(**inputs).logits
-            else:
-                logits = self.head(self._hidden_states(inputs, tuple(mask.shape)), mask)
-        return logits
+                return self.answer(self.model(**inputs))
+            logits: Tensor = self.head(self._hidden_states(inputs, tuple(mask.shape)), mask)
+            return logits
 
     def read(
         self,
@@ -120,21 +183,29 @@ class Encoder(nn.Module):
         mask: Int[Tensor, "batch tokens"],
         token_types: Int[Tensor, "batch tokens"] | None = None,
         lengths: Sequence[int] | None = None,
-    ) -> tuple[Float[Tensor, "batch tokens hidden"], Float[Tensor, "batch classes"]]:
-        """The last hidden states and the head's logits, in one pass; arguments as of `forward`."""
-        inputs = self._inputs(embeds, mask, token_types, lengths)
+        ids: Int[Tensor, "batch tokens"] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> tuple[Float[Tensor, "batch tokens hidden"], Float[Tensor, "batch *answer"]]:
+        """Return the last hidden states and the answer, in one pass; arguments as of `forward`."""
         if self.head is not None:
+            inputs = self._inputs(embeds, mask, token_types, lengths, ids) | dict(more or {})
             states = self._hidden_states(inputs, tuple(mask.shape))
             return states[-1], self.head(states, mask)
         with watched(self.model.base_model) as seen:
-            logits = self.model(**inputs).logits
-        return seen[-1], logits
+            answer: Tensor = self(embeds, mask, token_types, lengths, None, ids, more)
+        return seen[-1], answer
 
     def _inputs(
-        self, embeds: Tensor, mask: Tensor, token_types: Tensor | None, lengths: Sequence[int] | None
+        self,
+        embeds: Tensor,
+        mask: Tensor,
+        token_types: Tensor | None,
+        lengths: Sequence[int] | None,
+        ids: Tensor | None = None,
     ) -> dict[str, Any]:
         """What the model is called with, once packing knows how this batch is laid out."""
-        inputs: dict[str, Any] = {"inputs_embeds": embeds, "attention_mask": mask}
+        inputs: dict[str, Any] = {"inputs_embeds": embeds} if ids is None else {"input_ids": ids}
+        inputs["attention_mask"] = mask
         if token_types is not None:
             inputs["token_type_ids"] = token_types
         plan = Plan(lengths, embeds.device) if self.packing and lengths else None
@@ -157,16 +228,6 @@ class Encoder(nn.Module):
         finally:
             for module in training:
                 module.training = True
-
-    def compile_layers(self) -> None:
-        """Compile every layer with `torch.compile`; names of parameters stay.
-
-        Layer by layer, because one graph then serves them all, and because packing happens between them.
-        """
-        # A method may ask a pass for its gradients more than once.
-        functorch_config.donated_buffer = False
-        for layer in dict.fromkeys(self.architecture.layered("model.compile").layers):
-            layer.compile(dynamic=True)
 
     def _hidden_states(self, inputs: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[Tensor, ...]:
         output = self.model.base_model(**inputs, output_hidden_states=True)
@@ -220,60 +281,7 @@ class Encoder(nn.Module):
 
     def anchored(self, name: str) -> bool:
         """Whether the parameter has a pre-trained value to stay near: not the head, not added or drawn afresh."""
-        return name in self.pretrained and not self.in_head(name)
-
-    def anchor(self, name: str, keep: bool = True) -> Tensor:
-        """The value that the parameter starts from, for methods that pull towards it; see `load`.
-
-        Args:
-            name: of the parameter.
-            keep: whether the encoder holds on to it; where it does not, it may be the parameter's own memory.
-        """
-        if name not in self._anchors:
-            if self.pristine and not keep:
-                return self.get_parameter(name).detach()
-            if self.pristine:
-                self._anchors[name] = self.get_parameter(name).detach().clone()
-            else:
-                backbone = Encoder(self.backbone, self.labels, self.seed, head=self.head_policy)
-                start = {key: p.detach() for key, p in backbone.named_parameters()} | self._loaded
-                # In the precision in which training started, so that it means the same as before a resumption.
-                like = dict(self.named_parameters())
-                self._anchors = {key: start[key].to(like[key].dtype) for key in start if key in like} | self._anchors
-        return self._anchors[name]
-
-    def load(self, values: Mapping[str, Tensor], anchor: Literal["pretrained", "intermediate"]) -> None:
-        """Start from other weights than the backbone's.
-
-        Does nothing once training has begun, so that `start` may call it again.
-
-        Args:
-            values: by parameter's name.
-            anchor: whether `anchor` gives the backbone's values or these.
-        """
-        if not self.pristine:
-            return
-        for name, value in values.items():
-            if anchor == "pretrained" and self.anchored(name):
-                self.anchor(name)
-            elif anchor == "intermediate":
-                self._anchors.pop(name, None)  # asked for before this start was
-                self._loaded[name] = value
-            with torch.no_grad():
-                self.get_parameter(name).copy_(value)
-
-    def values_of(self, backbone: str, names: Sequence[str]) -> dict[str, Tensor]:
-        """The named parameters' values in another backbone of the same architecture.
-
-        Raises:
-            UsageError: a parameter is missing there, or has another shape.
-        """
-        other = Encoder(backbone, self.labels, self.seed, head="keep" if any(map(self.in_head, names)) else "new")
-        values = {name: parameter.detach() for name, parameter in other.named_parameters() if name in other.pretrained}
-        for name in names:
-            if name not in values or values[name].shape != self.get_parameter(name).shape:
-                raise UsageError(f"backbone {backbone} has no {name} of shape {list(self.get_parameter(name).shape)}")
-        return {name: values[name] for name in names}
+        return self.start.anchored(name)
 
     def reinitialise(self, module: nn.Module) -> None:
         """Draw a part's weights afresh, as the architecture initialises them, and forget their pre-trained values.
@@ -282,8 +290,11 @@ class Encoder(nn.Module):
         """
         inside = {id(parameter) for parameter in module.parameters()}
         names = [name for name, parameter in self.named_parameters() if id(parameter) in inside]
-        if self.pristine and not self.pretrained.isdisjoint(names):
+        if not self.start.passed and not self.start.pretrained.isdisjoint(names):
             with seeded(stream_seed(self.seed, "reinitialise", *names)):
                 draw(self.model, module)
-        self.pretrained -= frozenset(names)
-        self.redrawn |= frozenset(names)
+        self.start.redraw(frozenset(names))
+
+
+def _logits(output: Any) -> Tensor:
+    return output.logits  # type: ignore[no-any-return]

@@ -10,16 +10,30 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from ftreg._base.errors import UsageError
+from glue_tasks.kinds import Kind
 
 Policy = Literal["new", "keep"]
 NAMELESS = re.compile(r"label_?\d+", re.IGNORECASE)
 """What transformers calls classes that nobody has named."""
+GIVES: Mapping[Kind, str] = {
+    "single_label": "text one class or score",
+    "regression": "text one class or score",
+    "multi_label": "text a set of labels",
+    "tokens": "token a label",
+}
+"""What a task of each kind asks of a head."""
 UNTAUGHT = ("ForMaskedLM", "ForPreTraining")
 """Models whose head has learnt no task: some architectures share a part of it with their classifiers."""
 
 
 def fitted(
-    tensors: Mapping[str, Tensor], model: Any, own: Mapping[str, Any], file: str, labels: Sequence[str], policy: Policy
+    tensors: Mapping[str, Tensor],
+    model: Any,
+    own: Mapping[str, Any],
+    file: str,
+    labels: Sequence[str],
+    policy: Policy,
+    kind: Kind = "single_label",
 ) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors of a file, with the head that a classifier is to start from; what to say of it.
 
@@ -30,6 +44,7 @@ def fitted(
         file: its name, for complaints.
         labels: the task's, in id order; empty for a regression.
         policy: whether the file's head is kept.
+        kind: of the task.
 
     Raises:
         UsageError: the head is to be kept, and there is none, or its classes are not those of the task.
@@ -46,12 +61,13 @@ def fitted(
     lost = [name for name in head if name not in tensors]
     if weight is None or lost:
         raise UsageError(f"model.head is keep: {file} has no {(lost or head)[-1]}; give model.head=new")
-    other = [kind for kind in kinds if not kind.endswith("ForSequenceClassification")]
-    if own.get("problem_type") == "multi_label_classification":
-        other = ["a task with several labels a row"]
+    ending = "ForTokenClassification" if kind == "tokens" else "ForSequenceClassification"
+    other = [name for name in kinds if not name.endswith(ending)]
+    if not other and (own.get("problem_type") == "multi_label_classification") != (kind == "multi_label"):
+        other = ["a task with one label a row" if kind == "multi_label" else "a task with several labels a row"]
     if other:
         raise UsageError(
-            f"model.head is keep: the head of {file} is of {other[0]}, which gives no text one class or score; "
+            f"model.head is keep: the head of {file} is of {other[0]}, which gives no {GIVES[kind]}; "
             f"give model.head=new"
         )
     theirs = () if len(weight) == 1 else _names(own, len(weight))

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification
 from transformers.utils import logging
 
 from ftreg._base.checks import typed
@@ -26,6 +26,7 @@ from ftreg.encoder.noise import seeded, stream_seed
 from ftreg.encoder.prefixes import shown, stripped
 from ftreg.encoder.probe import check
 from ftreg.encoder.weight_files import cause, read, record
+from glue_tasks.kinds import Kind, kind_of
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,12 @@ def telling(name: str, what: str = "") -> Iterator[None]:
 
 
 def pretrained(
-    name: str, labels: Sequence[str], seed: int, wanted: str | Sequence[str], head: Policy = "new"
+    name: str,
+    labels: Sequence[str],
+    seed: int,
+    wanted: str | Sequence[str],
+    head: Policy = "new",
+    kind: Kind | None = None,
 ) -> tuple[Any, frozenset[str], tuple[str, ...]]:
     """The architecture's own sequence-classification model; see `Encoder` for the arguments.
 
@@ -102,36 +108,45 @@ def pretrained(
         backbone = resolve(name)
         own, config = configuration(backbone)
         attention = implementation(config, wanted, name)
+        kind, auto = kind_of(kind, labels), _auto(kind)
         config.num_labels = max(1, len(labels))
+        # Not what the backbone was fine-tuned for: the loss goes by it.
+        config.problem_type = "multi_label_classification" if kind == "multi_label" else None
         if labels:
             config.id2label = dict(enumerate(labels))
             config.label2id = {label: index for index, label in enumerate(labels)}
         # Named streams: the head's first weights depend on the seed alone, not on what was drawn before.
         with seeded(stream_seed(seed, "init")), quietly():
             if backbone.pretrained:
-                prepare = partial(fitted, own=own, labels=labels, policy=head)
-                loaded = load(AutoModelForSequenceClassification, backbone, config, attention, prepare)
+                prepare = partial(fitted, own=own, labels=labels, policy=head, kind=kind)
+                loaded = load(auto, backbone, config, attention, prepare)
             elif head == "keep":
                 raise UsageError("model.head is keep: this backbone has random weights and no head; give head=new")
             else:
-                loaded = drawn(AutoModelForSequenceClassification, config, attention)
+                loaded = drawn(auto, config, attention)
         check(loaded.model, name)
     named = [name for name, _ in loaded.model.train().named_parameters()]
     return loaded.model, frozenset(f"model.{name}" for name in named if name not in loaded.fresh), loaded.notes
 
 
-def tried(name: str, labels: Sequence[str], attention: str, head: Policy) -> None:
+def _auto(kind: Kind | None) -> Any:
+    """transformers' class of models with a head for a task of that kind."""
+    return AutoModelForTokenClassification if kind == "tokens" else AutoModelForSequenceClassification
+
+
+def tried(name: str, labels: Sequence[str], attention: str, head: Policy, kind: Kind | None = None) -> None:
     """Load a backbone once and let it go: what is wrong with it is found before anything else is done.
 
     Raises:
         UsageError: as `pretrained`.
     """
-    _tried(name, tuple(labels) if head == "keep" else (), attention, head, stamp(resolve(name).path))
+    kept = tuple(labels) if head == "keep" else ()
+    _tried(name, kept, attention, head, kind_of(kind, labels), stamp(resolve(name).path))
 
 
 @cache
-def _tried(name: str, labels: tuple[str, ...], attention: str, head: Policy, stamped: Stamp) -> None:
-    pretrained(name, labels, 0, ("eager", "sdpa") if attention == "auto" else attention, head)
+def _tried(name: str, labels: tuple[str, ...], attention: str, head: Policy, kind: Kind, stamped: Stamp) -> None:
+    pretrained(name, labels, 0, ("eager", "sdpa") if attention == "auto" else attention, head, kind)
 
 
 def configuration(backbone: Backbone) -> tuple[dict[str, Any], Any]:

@@ -8,15 +8,17 @@ of one optimizer step sees the same weight noise.
 
 import hashlib
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex
 
 import torch
+from torch import Tensor
 
 Key = str | SupportsIndex
 """A word, or an integer of any kind: `0`, `np.int64(0)` and `torch.tensor(0)` are one key, and "0" is another."""
+Draw = Literal["normal", "uniform"]
 
 
 def stream_seed(*key: Key) -> int:
@@ -37,8 +39,8 @@ def _spelt(part: Key) -> str | int:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """When in a run: what all random streams are named by.
+class StreamKey:
+    """A stream key says when in a run a pass runs, and on which process: all its random streams are named by it.
 
     Args:
         seed: the run's `seeds.init`.
@@ -55,7 +57,10 @@ class Moment:
 
 @dataclass(frozen=True)
 class Noise:
-    """The streams of one method at one optimizer step.
+    """The streams of one method at one optimizer step: the one place where a method's random draws are made.
+
+    To inject draws of one's own, as to replay a trace of other code, subclass it, override `mask` or `perturbation`,
+    and give the class to the engine: `Engine(model, methods, noise=Replayed)`.
 
     Args:
         seed: the run's `seeds.init`.
@@ -68,10 +73,53 @@ class Noise:
     step: int
 
     def generator(self, *name: Key, device: torch.device | str = "cpu") -> torch.Generator:
-        """A fresh generator on `device` for one named draw: a parameter's name, or a row id."""
+        """Return a fresh generator on `device` for one named draw: a parameter's name, or a row id."""
         generator = torch.Generator(device)
         generator.manual_seed(stream_seed(self.seed, self.method, self.step, *name))
         return generator
+
+    def mask(self, parameter: str, like: Tensor, drop: float) -> Tensor:
+        """Draw a mask for a parameter: zeros with probability `drop`, ones elsewhere.
+
+        Args:
+            parameter: its name, which names the stream.
+            like: the shape, dtype and device of the mask.
+            drop: the probability of a zero.
+        """
+        generator = self.generator(parameter, device=like.device)
+        # In one precision whatever the default is, which differs from loop to loop.
+        uniform = torch.rand(like.shape, generator=generator, device=like.device, dtype=torch.float32)
+        return (uniform >= drop).to(like.dtype)
+
+    def perturbation(
+        self, draw: str, row_ids: Sequence[int], places: Sequence[slice | Tensor], out: Tensor, kind: Draw
+    ) -> Tensor:
+        """Fill `out` [batch, tokens, dim], which is zero, on real tokens; each row from its own stream.
+
+        Args:
+            draw: the name of the draw.
+            row_ids: which name the rows' streams.
+            places: of each row's real tokens: the first few, or a boolean mask [tokens].
+            out: where the values go.
+            kind: `normal`, N(0, 1), or `uniform`, U(−1, 1).
+        """
+        for place, (row, tokens) in enumerate(zip(row_ids, places, strict=True)):
+            generator = self.generator(draw, row, device=out.device)
+            values = out[place, tokens]  # of a slice a view, of a mask a copy
+            values.normal_(generator=generator) if kind == "normal" else values.uniform_(-1, 1, generator=generator)
+            out[place, tokens] = values
+        return out
+
+
+@contextmanager
+def precision(dtype: torch.dtype) -> Iterator[None]:
+    """Make and draw new parameters in a precision, and leave the default as it was."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @contextmanager

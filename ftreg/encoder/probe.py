@@ -75,4 +75,6 @@ def _logits(model: Any, words: Any, device: torch.device) -> tuple[Tensor, Tenso
     mask[1, SHORT:] = 0
     beside = model(inputs_embeds=embeds, attention_mask=mask).logits
     alone = model(inputs_embeds=embeds[1:, :SHORT], attention_mask=mask[1:, :SHORT]).logits
-    return beside[1].double(), alone[0].double()
+    # Of a head on every token, the answers at the real ones.
+    short = beside[1, :SHORT] if alone.ndim == 3 else beside[1]
+    return short.double(), alone[0].double()

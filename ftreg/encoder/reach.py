@@ -9,8 +9,14 @@ from torch import Tensor, nn
 from ftreg.encoder.architecture import Architecture, at_rest, example, one_line
 
 
-def try_out(encoder: Any, architecture: Architecture) -> None:
-    """One pass on a few tokens, before anything is built on it; what it leaves out of the model is frozen.
+def try_out(encoder: Any, architecture: Architecture, shape: tuple[int, ...] = (1,), freeze: bool = True) -> None:
+    """Run one pass on a few tokens, before anything is built on it; what it leaves out of the model is frozen.
+
+    Args:
+        encoder: to run.
+        architecture: of it, for complaints.
+        shape: of the batch, without the tokens.
+        freeze: whether to freeze.
 
     Raises:
         UsageError: there is no such pass, or word embeddings play no part in it.
@@ -18,18 +24,22 @@ def try_out(encoder: Any, architecture: Architecture) -> None:
     model = encoder.model
     try:
         with torch.enable_grad(), at_rest(encoder):
-            logits = encoder(*example(model).values())
+            embeds, mask = (value.view(*shape, *value.shape[1:]) for value in example(model).values())
+            ids = torch.arange(mask.shape[-1], device=mask.device).view(mask.shape) if encoder.by_ids else None
+            nothing = torch.zeros_like(embeds, requires_grad=True)
+            answer = encoder(embeds + nothing, mask, ids=ids)
     except Exception as error:  # whatever an architecture raises that takes no word embeddings
         reason = f"it cannot run on word embeddings alone ({one_line(error)})"
         raise architecture.refusal("fine-tuning", reason) from error
-    freeze_unreached(logits, model.parameters())
-    if not any(weight.requires_grad for weight in model.get_input_embeddings().parameters()):
+    if freeze:
+        freeze_unreached(answer, model.parameters())
+    if id(nothing) not in reached(answer):
         raise architecture.refusal("fine-tuning", "its predictions do not depend on word embeddings")
 
 
-def freeze_unreached(output: Tensor, parameters: Iterable[nn.Parameter]) -> None:
-    """Freeze the parameters that `output` does not depend on: they never get a gradient, and DDP waits for all."""
-    reached: set[int] = set()
+def reached(output: Tensor) -> set[int]:
+    """Return the ids of the leaves that `output` depends on."""
+    found: set[int] = set()
     waiting: list[Any] = [output.grad_fn]
     seen: set[Any] = set()
     while waiting:
@@ -39,8 +49,14 @@ def freeze_unreached(output: Tensor, parameters: Iterable[nn.Parameter]) -> None
         seen.add(node)
         leaf = getattr(node, "variable", None)
         if leaf is not None:
-            reached.add(id(leaf))
+            found.add(id(leaf))
         waiting.extend(before for before, _ in node.next_functions)
+    return found
+
+
+def freeze_unreached(output: Tensor, parameters: Iterable[nn.Parameter]) -> None:
+    """Freeze the parameters that `output` does not depend on: they never get a gradient, and DDP waits for all."""
+    found = reached(output)
     for parameter in parameters:
-        if id(parameter) not in reached:
+        if id(parameter) not in found:
             parameter.requires_grad_(False)

@@ -1,16 +1,16 @@
-"""How far two predictions are apart, per example. Logits [batch, classes], one column for regression."""
+"""How far two predictions are apart, for each of them: logits [..., classes], one column for a number."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 
-def squared_error(p: Float[Tensor, "batch 1"], q: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch"]:
+def squared_error(p: Float[Tensor, "*entries 1"], q: Float[Tensor, "*entries 1"]) -> Float[Tensor, "*entries"]:
     """(p − q)²."""
     return (p - q).squeeze(-1).square()
 
 
-def kl(p: Float[Tensor, "batch classes"], q: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch"]:
+def kl(p: Float[Tensor, "*entries classes"], q: Float[Tensor, "*entries classes"]) -> Float[Tensor, "*entries"]:
     """KL(P‖Q) = Σ P (log P − log Q) of the softmaxed logits, in nats; squared error for regression."""
     if p.shape[-1] == 1:
         return squared_error(p, q)
@@ -18,7 +18,9 @@ def kl(p: Float[Tensor, "batch classes"], q: Float[Tensor, "batch classes"]) -> 
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
-def symmetric_kl(p: Float[Tensor, "batch classes"], q: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch"]:
+def symmetric_kl(
+    p: Float[Tensor, "*entries classes"], q: Float[Tensor, "*entries classes"]
+) -> Float[Tensor, "*entries"]:
     """KL(P‖Q) + KL(Q‖P) of the softmaxed logits, in nats; squared error for regression. Temperature 1."""
     if p.shape[-1] == 1:
         return squared_error(p, q)

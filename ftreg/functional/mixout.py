@@ -38,4 +38,4 @@ def draw_mask(
 ) -> Float[Tensor, "*in"]:
     """m: ones with probability 1 − p, per input unit [in] or per weight [out, in]."""
     shape = weight.shape[1:] if granularity == "unit" else weight.shape
-    return (torch.rand(shape, generator=generator, device=weight.device) >= p).to(weight.dtype)
+    return (torch.rand(shape, generator=generator, device=weight.device, dtype=torch.float32) >= p).to(weight.dtype)

@@ -26,7 +26,7 @@ def max_rescale(r: Float[Tensor, "batch tokens dim"], guard: float) -> Float[Ten
     return r / torch.where(largest > 0, largest + guard, 1)
 
 
-def stable_kl(p: Float[Tensor, "batch classes"], q: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch"]:
+def stable_kl(p: Float[Tensor, "*entries classes"], q: Float[Tensor, "*entries classes"]) -> Float[Tensor, "*entries"]:
     """The published code's inner divergence, which is no Kullback–Leibler divergence.
 
     2 Σ P (ρ(P) − ρ(Q)) with ρ(v) = −log(1/v − 1), a logit where a logarithm is meant, and without its gradient;
@@ -38,7 +38,7 @@ def stable_kl(p: Float[Tensor, "batch classes"], q: Float[Tensor, "batch classes
     return 2 * (P * (_rho(P) - _rho(Q))).sum(-1)
 
 
-def stopped_kl(p: Float[Tensor, "batch classes"], q: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch"]:
+def stopped_kl(p: Float[Tensor, "*entries classes"], q: Float[Tensor, "*entries classes"]) -> Float[Tensor, "*entries"]:
     """The published code's outer divergence: the symmetric one's value, with the gradient of one argument at a time.
 
     KL(sg Q‖P) + KL(sg P‖Q), whose gradient near P = Q is half of the symmetric divergence's; squared error for

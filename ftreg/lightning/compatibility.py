@@ -47,9 +47,15 @@ def check(methods: Sequence[Regularizer], trainer: pl.Trainer, model: Any = None
     pooling = owner(methods, Slot.POOLER)
     if pooling is not None and getattr(model, "head", "new") == "keep":
         raise UsageError(f"model.head is keep, and {pooling.name} puts another head there; leave one of them out")
-    kind = getattr(getattr(getattr(trainer, "datamodule", None), "task", None), "kind", None)
-    if kind in ("multi_label", "tokens"):
-        raise UsageError(f"data.task is of kind {kind}, which FineTuner has no head for; take one label a row")
+    wanted = getattr(getattr(trainer, "datamodule", None), "kind", None)
+    if model is not None and wanted not in (None, model.kind):
+        raise UsageError(
+            f"the rows are of kind {wanted}, and the model's head is of {model.kind}; give model.kind={wanted}"
+        )
+    if pooling is not None and getattr(model, "kind", None) == "tokens":
+        raise UsageError(
+            f"{pooling.name} makes one vector of a text, and this task has a label for each token; leave it out"
+        )
     if model is not None:
         check_rows(model.backbone, getattr(trainer, "datamodule", None))
     heads = getattr(getattr(trainer, "datamodule", None), "heads", {})

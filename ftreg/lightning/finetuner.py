@@ -4,30 +4,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
 from ftreg._base.checks import at_least, typed
 from ftreg._base.errors import UsageError
-from ftreg.core.divergence_guard import Window
-from ftreg.core.method import Regularizer, Slot, owner
+from ftreg.core.divergence_guard import DivergenceGuard
+from ftreg.core.engine import Engine, total
+from ftreg.core.method import Regularizer
 from ftreg.core.method_registry import check_between_steps, check_labels, describe, rebuild
 from ftreg.core.optimizer import adamw, anchors_of, clip
-from ftreg.core.step import Scalar, Step
+from ftreg.core.step import Scalar
+from ftreg.core.step_log import StepLog
 from ftreg.core.tally import Tally
+from ftreg.encoder.compiling import compile_layers
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.heads import Policy
-from ftreg.encoder.noise import Moment, Noise
-from ftreg.encoder.weights import Weights
 from ftreg.lightning.compatibility import check, check_trainer
+from ftreg.lightning.module import EngineModule
 from ftreg.lightning.predictions import Collector, Predictions, log_scores
-from ftreg.lightning.step_log import counted, log_step, logs_now
+from ftreg.lightning.step_logging import counted, log_step, logs_now
+from glue_tasks.kinds import Kind, kind_of
 from glue_tasks.seeds import whole
 
 
-class FineTuner(pl.LightningModule):
+class FineTuner(EngineModule):
     """Plain fine-tuning, and every `Regularizer` among the trainer's callbacks folded into it.
 
     Args:
@@ -46,6 +48,7 @@ class FineTuner(pl.LightningModule):
         compile: compile the encoder's layers with `torch.compile`.
         stop_when_diverged: stop at the first loss or gradient that is not a finite number.
         head: a fine-tuned backbone's is left out for a `new` one, or `keep` puts its classes into our order by name.
+        kind: what is predicted, see `glue_tasks.kinds`; None for a class, or a number where there are no labels.
 
     Raises:
         UsageError: an option is out of range, or the methods cannot work together.
@@ -67,6 +70,7 @@ class FineTuner(pl.LightningModule):
         compile: bool = False,
         stop_when_diverged: bool = True,
         head: Policy = "new",
+        kind: Kind | None = None,
     ) -> None:
         super().__init__()
         typed("model", FineTuner.__init__, locals())
@@ -81,13 +85,13 @@ class FineTuner(pl.LightningModule):
         self.warmup, self.max_grad_norm, self.init_seed = warmup, max_grad_norm, init_seed
         self.attention, self.packing, self.gradient_checkpointing = attention, packing, gradient_checkpointing
         self.compiled, self.stop_when_diverged, self.head = compile, stop_when_diverged, head
+        self.kind = kind_of(kind, labels)
         self.save_hyperparameters()
         self.predictions: dict[str, Predictions] = {}
         """The latest evaluation's, by split."""
         self._collector = Collector()
-        self._weights: Weights | None = None
         self._methods: list[Regularizer] = []
-        self._window, self._tally = Window(), Tally()
+        self._guard = DivergenceGuard()
         self._non_finite: dict[str, Tensor | int] = {}
         self._unused = 0
         """Micro-batches whose gradients no optimizer step has used yet."""
@@ -103,13 +107,6 @@ class FineTuner(pl.LightningModule):
             return self._methods
         return [c for c in cast(Any, self.trainer).callbacks if isinstance(c, Regularizer)]
 
-    @property
-    def weights(self) -> Weights:
-        """The weights that the forward uses."""
-        if self._weights is None:
-            self._weights = Weights(self.encoder)
-        return self._weights
-
     def configure_callbacks(self) -> list[pl.Callback]:
         """None; but this is asked before any callback does anything."""
         check_trainer(self.trainer)
@@ -123,110 +120,60 @@ class FineTuner(pl.LightningModule):
             on_cpu = self._trainer is None or self.trainer.strategy.root_device.type == "cpu"
             either = ("eager", "sdpa") if on_cpu else ("sdpa", "eager")
             attention = either if self.attention == "auto" else self.attention
-            more = (attention, self.packing, self.gradient_checkpointing, self.head)
+            more = (attention, self.packing, self.gradient_checkpointing, self.head, self.kind)
             self.encoder = Encoder(self.backbone, self.labels, self.init_seed, *more)
             if self.compiled:
-                self.encoder.compile_layers()
-        for method in self.methods:
-            method.attach(self.encoder)
-        for method in self.methods:
-            method.start(self.encoder)
-        for method in self.methods:
-            method.remember(self.encoder)
-        if self.decay_towards == "anchor" and self.weight_decay:
+                compile_layers(self.encoder.architecture)
+        fitting = self._trainer is not None and self.trainer.state.fn == "fit"
+        engine = Engine(self.encoder, seed=self.init_seed)
+        engine.adopt(self.methods, fitting)
+        # No part of this module: the encoder is one, under its own name.
+        object.__setattr__(self, "engine", engine)
+        if self.decay_towards == "anchor" and self.weight_decay and fitting:
             anchors_of(self.encoder, dict(self.encoder.named_parameters()))
-        self._weights = None
 
     # One training step
 
     def on_train_start(self) -> None:
-        self.encoder.begin()
-        self._tally = Tally(self.trainer.world_size * self.trainer.accumulate_grad_batches)
+        cells = self.trainer.world_size * self.trainer.accumulate_grad_batches
+        self.engine.log = StepLog(tally=Tally(cells), non_finite=self._non_finite)
+        self._place()
+        super().on_train_start()
 
     def training_step(self, batch: Mapping[str, Any], batch_index: int) -> Scalar:
-        at: Any = self.trainer
-        micro_batch = at.fit_loop.epoch_loop.total_batch_idx  # survives a resumption
-        moment = Moment(self.init_seed, at.global_step, micro_batch, at.global_rank)
-        step = self._step(batch, moment)
-        terms = self._terms(step)
+        self._place()
+        terms = self.engine.terms(batch)
         if self.stop_when_diverged:
-            self._window.add(terms, lambda: self._repeat(batch, moment))
-        if step.logs:
-            self._tally.terms(terms)
-        return torch.stack([*terms.values()]).sum() if len(terms) > 1 else next(iter(terms.values()))
+            self._guard.add(terms, self._again)
+        return total(terms)
 
-    def _repeat(self, batch: Mapping[str, Any], moment: Moment) -> dict[str, Scalar]:
-        """The same terms again: all of a step's noise is named."""
+    def _place(self) -> None:
+        """Tell the engine where the trainer is, which also counts steps that fp16 has skipped."""
+        at: Any = self.trainer
+        self.engine.number = at.global_step
+        self.engine.micro_batch = at.fit_loop.epoch_loop.total_batch_idx  # survives a resumption
+        self.engine.scaler = getattr(at.precision_plugin, "scaler", None)
+        self.engine.log.logs = logs_now(at)
+
+    def _again(self) -> dict[str, Scalar]:
+        """The latest micro-batch's terms once more."""
         with self.trainer.precision_plugin.forward_context():
-            return self._terms(self._step(batch, moment))
+            return self.engine.again()
 
-    def _step(self, batch: Mapping[str, Any], moment: Moment) -> Step:
-        scaler: Any = getattr(self.trainer.precision_plugin, "scaler", None)
-        return Step(
-            batch,
-            self.encoder,
-            self.weights,
-            lambda: self.mix_weights(moment.number),
-            moment,
-            full_precision={method.name for method in self.methods if method.full_precision},
-            loss_scale=1.0 if scaler is None else scaler.get_scale(),
-            logs=logs_now(self.trainer),
-            non_finite=self._non_finite,
-            tally=self._tally,
-        )
-
-    def _terms(self, step: Step) -> dict[str, Scalar]:
-        """The summands of the loss, by name: `task` or the objective's method, and each penalty."""
-        terms: dict[str, Scalar] = {}
-        objective = owner(self.methods, Slot.OBJECTIVE)
-        if objective is None:
-            terms["task"] = step.loss()
-        else:
-            step.on_behalf_of(objective.name)
-            terms[objective.name] = objective.objective(step)
-        for method in self.methods:
-            step.on_behalf_of(method.name)
-            method.observe(step)
-            penalty = method.penalty(step)
-            if isinstance(penalty, Mapping):
-                terms |= {f"{method.name}/{name}": term for name, term in penalty.items()}
-            elif penalty is not None:
-                terms[f"{method.name}/penalty" if method is objective else method.name] = penalty
-        return terms
-
-    def mix_weights(self, number: int) -> None:
-        """Map the real weights by every method, in list order, and let the network use the result."""
-        mixed: dict[str, Tensor] = {}
-        for method in self.methods:
-            noise = Noise(self.init_seed, method.name, number)
-            mixed.update(method.map_weights({**self.weights.real, **mixed}, noise))
-        self.weights.put(mixed)
-
-    def restore_weights(self) -> None:
-        """Put the real weights back into the network."""
-        if self._weights is not None:
-            self._weights.restore()
-
-    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        super().backward(loss, *args, **kwargs)
+    def on_after_backward(self) -> None:
         self._unused += 1
-        # Not in on_after_backward, which callbacks have first: they look at the gradients of real weights too.
-        self.restore_weights()
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        number = self.trainer.global_step
         super().optimizer_step(*args, **kwargs)
         self._unused = 0
-        for method in self.methods:
-            method.after_step(self.encoder, number)
 
     def configure_optimizers(self) -> Any:
-        total = int(self.trainer.estimated_stepping_batches)
+        steps = int(self.trainer.estimated_stepping_batches)
         # A fused optimizer unscales fp16 gradients itself, and Lightning then refuses to clip.
         fused = str(self.trainer.precision) != "16-mixed"
         rates = {name: lr for method in self.methods for name, lr in method.learning_rates(self.encoder).items()}
         optimizer = adamw(self.encoder, self.lr, self.weight_decay, self.decay_towards, fused, rates)
-        schedule = get_linear_schedule_with_warmup(optimizer, round(self.warmup * total), total)
+        schedule = get_linear_schedule_with_warmup(optimizer, round(self.warmup * steps), steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(
@@ -236,19 +183,19 @@ class FineTuner(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         value = self.max_grad_norm if gradient_clip_val is None else gradient_clip_val
-        params = [p for p in self.weights.real.values() if p.grad is not None]
+        params = [p for p in self.encoder.weights.real.values() if p.grad is not None]
         # Not through Lightning, which refuses to clip for any fused optimizer under autocast; fp16 is unscaled by now.
         norm = clip(params, value, gradient_clip_algorithm or "norm")
         if self.stop_when_diverged:
             expected = str(self.trainer.precision) == "16-mixed"
-            self._window.close(None if expected else norm, self.trainer.global_step, params, self.trainer.world_size)
+            self._guard.close(None if expected else norm, self.trainer.global_step, params, self.trainer.world_size)
         if logs_now(self.trainer):
-            log_step(self, self._tally, self._non_finite)
-            self._tally = Tally(self._tally.cells)
+            log_step(self, self.engine.log)
+            self.engine.log.tally = Tally(self.engine.log.tally.cells)
 
     # Evaluation: unmixed weights, exact rows
 
-    def forward(self, batch: Mapping[str, Any]) -> Float[Tensor, "batch classes"]:
+    def forward(self, batch: Mapping[str, Any]) -> Float[Tensor, "batch *answer"]:
         """Logits of a batch, as `Step` describes one."""
         embeds = self.encoder.embed(batch["input_ids"])
         out = self.encoder(embeds, batch["attention_mask"], batch.get("token_type_ids"), batch.get("lengths"))
@@ -279,6 +226,7 @@ class FineTuner(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["ftreg"] = {
             "labels": list(self.labels),
+            "kind": self.kind,
             "methods": describe(self.methods),
             "supervised": all(method.supervised for method in self.methods),
             "non_finite": counted(self._non_finite, self.trainer.world_size),
@@ -287,12 +235,11 @@ class FineTuner(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         record = checkpoint.get("ftreg", {})
-        check_labels(checkpoint, self.labels)
+        check_labels(checkpoint, self.labels, self.kind)
         if self._trainer is not None and self.trainer.state.fn == "fit":
             check_between_steps(checkpoint)
-        self.encoder.pristine = False
+        self.encoder.start.passed = True
         self._non_finite = {} if self.global_rank else dict(record.get("non_finite", {}))  # it is all ranks' sum
         if self._trainer is None:
             self._methods = rebuild(record.get("methods", []))
-            for method in self._methods:
-                method.attach(self.encoder)
+            self.engine.adopt(self._methods, fitting=False)

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from ftreg.core.step import task_losses
+from ftreg.functional.losses import task_losses
 from glue_tasks.entity_scores import UNSEEN
 from glue_tasks.words import IGNORED
 

@@ -46,7 +46,7 @@ class Trace:
 
 
 def accumulate(
-    step: Step, delta: Tensor, weights: Sequence[float], climb: Climb, noise: Dropout, trace: Trace
+    step: Step, delta: Tensor, weights: Sequence[float], climb: Climb, dropout: Dropout, trace: Trace
 ) -> Scalar:
     """Σ_k w_k · mean loss at δ_k, over passes whose δ climbs from one to the next.
 
@@ -58,7 +58,7 @@ def accumulate(
         delta: δ of the first pass, [batch, tokens, dim].
         weights: w, one per pass.
         climb: from a pass's δ and its gradient to the next δ.
-        noise: the passes' dropout masks.
+        dropout: the passes' masks.
         trace: told of every pass.
     """
     embeds, params = step.embeds(), [*step.params.values()]
@@ -68,7 +68,7 @@ def accumulate(
     value = torch.zeros((), dtype=embeds.dtype, device=embeds.device)
     for weight in weights[:-1]:
         delta.requires_grad_()
-        losses = step.losses(delta, embeds=kept, noise=noise)
+        losses = step.losses(delta, embeds=kept, dropout=dropout)
         slope, *found = step.gradients(losses, [delta, *params])
         assert slope is not None
         totals = [_plus(t, g, weight * step.scale) for t, g in zip(totals, [slope, *found], strict=True)]
@@ -76,7 +76,7 @@ def accumulate(
         trace.add(delta, losses)
         step.count_non_finite(slope)
         delta = climb(delta.detach(), slope)
-    losses = step.losses(delta, embeds=embeds, noise=noise)
+    losses = step.losses(delta, embeds=embeds, dropout=dropout)
     trace.add(delta, losses)
     return deposit(weights[-1] * step.mean(losses) + value, [embeds, *params], totals)
 

@@ -7,12 +7,12 @@ counted the parameters when it wrapped the model, and would leave out, silently,
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from ftreg._base.errors import UsageError
 from ftreg.core.method import Regularizer, Slot
 from ftreg.core.step import Scalar, Step
 from ftreg.encoder.encoder import Encoder
@@ -45,8 +45,13 @@ class Freezing(Regularizer, ABC):
         self._group = {name: group(encoder, name) for name in trainable}
         self._parts = [part for part in groups(encoder) if part in self._group.values()]
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._total = int(trainer.estimated_stepping_batches)
+    def begin(self, encoder: Encoder, number: int, total: int | None) -> None:
+        if total is None and self.frozen(self._parts, 0.0):
+            raise UsageError(
+                f"{self.name}.share is a share of all optimizer steps, and how many there are is not known; "
+                f"give Engine(total_steps=...)"
+            )
+        self._total = total or 1
 
     def map_weights(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
         return {name: params[name].detach() for name in self._names(noise.step)}
@@ -57,16 +62,13 @@ class Freezing(Regularizer, ABC):
             return None
         # DDP waits for every parameter's gradient, in every step.
         held = [step.params[name] for name in names]
-        nothing = step.labels.new_zeros((), dtype=held[0].dtype)
+        nothing = held[0].new_zeros(())
         return {"": deposit(nothing, held, [torch.zeros_like(p) for p in held])}
 
-    def on_before_optimizer_step(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
-    ) -> None:
+    def before_step(self, encoder: Encoder, number: int) -> None:
         # No gradient rather than zero: no decay, no moments, and no step is counted for bias correction.
-        params: Mapping[str, Any] = dict(pl_module.encoder.named_parameters())  # type: ignore[union-attr]
-        for name in self._names(trainer.global_step):
-            params[name].grad = None
+        for name in self._names(number):
+            encoder.get_parameter(name).grad = None
 
     def _names(self, number: int) -> list[str]:
         frozen = self.frozen(self._parts, number / self._total)

@@ -57,7 +57,7 @@ class FGM(Regularizer):
             delta=torch.zeros_like(step.embeds()).detach(),
             weights=[1.0, self.weight],
             climb=lambda _, g: self.epsilon * direction(g, step.mask, "l2"),
-            noise=self.noise,
+            dropout=self.noise,
             trace=trace,
         )
         trace.record("l2", 0.0)

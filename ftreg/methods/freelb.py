@@ -73,7 +73,7 @@ class FreeLB(Regularizer):
             delta=start(step.noise("delta", "uniform"), step.mask, self.init, self.norm),
             weights=[1 / self.steps] * self.steps,
             climb=lambda d, g: ascend(d, g, step.mask, self.step_size, self.epsilon, self.norm),
-            noise=self.noise,
+            dropout=self.noise,
             trace=trace,
         )
         trace.record(self.norm, self.epsilon)

@@ -6,10 +6,8 @@ Out-of-Distribution*. ICLR 2022, arXiv 2202.10054 (LP-FT: linear probing, then f
 A fresh head sends large, random gradients into the encoder; a head that fits already sends small ones.
 """
 
-from collections.abc import Collection
-from typing import Any, ClassVar
-
-import pytorch_lightning as pl
+from collections.abc import Collection, Sequence
+from typing import ClassVar
 
 from ftreg._base.checks import typed, within
 from ftreg._base.errors import UsageError
@@ -52,31 +50,23 @@ class HeadFirst(Freezing):
             return ()
         return [part for part in parts if part != "head" and not (self.pooler and part == "pooler")]
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-        for other in callbacks if self.cache and stage == "fit" else []:
+    def check(self, methods: Sequence[Regularizer]) -> None:
+        for other in methods if self.cache else ():
             for part in ("map_weights", "objective", "penalty"):
-                known = isinstance(other, Regularizer) and other is not self
-                if known and getattr(type(other), part) is not getattr(Regularizer, part):
+                if other is not self and getattr(type(other), part) is not getattr(Regularizer, part):
                     raise UsageError(
                         f"HeadFirst.cache serves clean passes of unchanged weights, and {other.name} has a {part} that "
                         f"may need others; give cache=false"
                     )
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_train_start(trainer, pl_module)
-        if self.cache and self._names(trainer.global_step):
-            encoder: Any = pl_module.encoder
+    def begin(self, encoder: Encoder, number: int, total: int | None) -> None:
+        super().begin(encoder, number, total)
+        if self.cache and self._names(number):
             encoder.features = Features(encoder, self.pooler)
 
     def after_step(self, encoder: Encoder, number: int) -> None:
         if self.cache and not self._names(number + 1):
             encoder.features = None
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        pl_module.encoder.features = None  # type: ignore[union-attr]
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        super().on_exception(trainer, pl_module, exception)
-        if hasattr(pl_module, "encoder"):
-            self.on_train_end(trainer, pl_module)
+    def end(self, encoder: Encoder) -> None:
+        encoder.features = None

@@ -134,12 +134,13 @@ class LayerPooling(Regularizer):
         return {name: self.lr for name, _ in named if name.startswith(("head.mix.", "head.tokens."))}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         # Before a checkpoint's history is restored.
         if stage == "fit":
             self._history = {}
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._encoder, self._seen = pl_module.encoder, Tally()  # type: ignore[assignment]
+    def begin(self, encoder: Encoder, number: int, total: int | None) -> None:
+        self._encoder, self._seen = encoder, Tally()
 
     def observe(self, step: Step) -> None:
         if step.logs and self._encoder is not None:
@@ -147,8 +148,9 @@ class LayerPooling(Regularizer):
                 self._seen.mean(str(number), weight.expand(step.valid.shape), step.valid)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        super().on_train_batch_end(trainer, pl_module, *args)
         every = int(trainer.log_every_n_steps)  # type: ignore[attr-defined]
-        weights = self.weights(pl_module.encoder)  # type: ignore[arg-type]
+        weights = {} if self._encoder is None else self.weights(self._encoder)
         step = trainer.global_step
         # Once a step, by the micro-batch that completed it: those that follow see the same number.
         if weights and step and every > 0 and step % every == 0 and step not in self._history:

@@ -14,10 +14,10 @@ The published code's hand-written backward lacks the factor 1/(1 − p) (https:/
 optimizer step, so that a step is the same algorithm however the batch is sharded.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +27,8 @@ from ftreg.core.method import Regularizer
 from ftreg.encoder.architecture import is_random
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.noise import Noise
-from ftreg.functional.mixout import draw_mask, mixout
+from ftreg.encoder.other_backbone import values_of
+from ftreg.functional.mixout import mixout
 
 
 class Mixout(Regularizer):
@@ -80,49 +81,40 @@ class Mixout(Regularizer):
         if self.anchor == "zero":
             self._anchors = {name: torch.zeros_like(encoder.get_parameter(name)) for name in names}
         elif self.anchor == "pretrained":
-            self._anchors = {name: encoder.anchor(name) for name in names}
+            self._anchors = {name: encoder.start.value(name) for name in names}
         else:
-            self._anchors = encoder.values_of(self.anchor, names)
+            self._anchors = values_of(encoder, self.anchor, names)
         if self.replace_dropout == "all":
-            self._switch_off(encoder)
-            left = is_random(encoder.model)
-            self._restore_dropout()
+            self._dropouts = [(module, rate, getattr(module, rate)) for module, rate in self._replaced(encoder)]
+            with self.during(encoder, {}):
+                left = is_random(encoder.model)
             if left:
                 raise encoder.architecture.refusal(
                     "Mixout.replace_dropout=all", "some of its dropouts cannot be found to be switched off"
                 )
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        encoder = pl_module.encoder
-        assert isinstance(encoder, Encoder)
+    def begin(self, encoder: Encoder, number: int, total: int | None) -> None:
         self._anchors = {name: anchor.to(encoder.get_parameter(name)) for name, anchor in self._anchors.items()}
-        self._switch_off(encoder)
+        self._dropouts = [(module, rate, getattr(module, rate)) for module, rate in self._replaced(encoder)]
+
+    @contextmanager
+    def during(self, encoder: Encoder, batch: Mapping[str, Any]) -> Iterator[None]:
+        for module, rate, _ in self._dropouts:
+            setattr(module, rate, 0.0)
+        try:
+            yield
+        finally:
+            for module, rate, p in self._dropouts:
+                setattr(module, rate, p)
 
     def map_weights(self, params: Mapping[str, Tensor], noise: Noise) -> Mapping[str, Tensor]:
         if self.p == 0:
             return {}
         mixed = {}
         for name, anchor in self._anchors.items():
-            keep = draw_mask(anchor, self.p, self.granularity, noise.generator(name, device=anchor.device))
+            keep = noise.mask(name, anchor[0] if self.granularity == "unit" else anchor, self.p)
             mixed[name] = mixout(params[name], anchor, keep, self.p, self.gradient)
         return mixed
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._restore_dropout()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        super().on_exception(trainer, pl_module, exception)
-        self._restore_dropout()
-
-    def _switch_off(self, encoder: Encoder) -> None:
-        self._dropouts = [(module, rate, getattr(module, rate)) for module, rate in self._replaced(encoder)]
-        for module, rate, _ in self._dropouts:
-            setattr(module, rate, 0.0)
-
-    def _restore_dropout(self) -> None:
-        for module, rate, p in self._dropouts:
-            setattr(module, rate, p)
-        self._dropouts = []
 
     def _replaced(self, encoder: Encoder) -> list[tuple[nn.Module, str]]:
         """The dropouts to switch off, in module order: the module and its attribute that holds the rate."""

@@ -11,13 +11,13 @@ here, not the paper's stochastic answer network for pairs. The batches are those
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 from transformers import AutoModelForSequenceClassification
 
 from ftreg._base.checks import typed
@@ -55,7 +55,6 @@ class MultiTask(Regularizer):
                 raise UsageError(f"MultiTask.heads.{task} is {labels}; give two or more names, or none for regression")
         self._task = PLAIN
         self._owner: dict[str, str] = {}
-        self._hooks: list[RemovableHandle] = []
 
     def attach(self, encoder: Encoder) -> None:
         if self.heads and self.name not in encoder.parts:
@@ -77,18 +76,24 @@ class MultiTask(Regularizer):
             self._owner |= {name: task for name in names if name.startswith(start)}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         data: Any = getattr(trainer, "datamodule", None)
         for task, labels in getattr(data, "heads", {}).items():
             if self.heads.get(task) != list(labels):
                 raise UsageError(f"MultiTask.heads.{task} is {self.heads.get(task)}; data.also has {list(labels)}")
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Mapping[str, Any], batch_idx: int
-    ) -> None:
+    @contextmanager
+    def during(self, encoder: Encoder, batch: Mapping[str, Any]) -> Iterator[None]:
+        """Let every pass of this step run through the head of the batch's task."""
         task = str(batch.get("task", PLAIN))
         self._task = task if task in self.heads else PLAIN
+        modules, plain = encoder.model._modules, dict(_head(encoder.model))
         if self._task != PLAIN:
-            self._use(_encoder(pl_module))
+            modules.update(dict(encoder.parts[self.name].get_submodule(_key(self._task)).named_children()))
+        try:
+            yield
+        finally:
+            modules.update(plain)
 
     def penalty(self, step: Step) -> Mapping[str, Scalar] | None:
         idle = self._idle() & step.params.keys()
@@ -96,48 +101,13 @@ class MultiTask(Regularizer):
             return None
         # DDP waits for every parameter's gradient, in every step.
         held = [parameter for name, parameter in step.params.items() if name in idle]
-        nothing = step.labels.new_zeros((), dtype=held[0].dtype)
+        nothing = held[0].new_zeros(())
         return {"": deposit(nothing, held, [torch.zeros_like(p) for p in held])}
 
-    def on_before_optimizer_step(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
-    ) -> None:
+    def before_step(self, encoder: Encoder, number: int) -> None:
         # No gradient rather than zero: no decay, no moments, and no step is counted for bias correction.
         for name in self._idle():
-            _encoder(pl_module).get_parameter(name).grad = None
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        self._release()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        super().on_exception(trainer, pl_module, exception)
-        self._release()
-
-    def _use(self, encoder: Encoder) -> None:
-        """Let every pass of this step run through the task's head.
-
-        In place of the plain one during passes only: between them all parameters are where their names say.
-        """
-        modules = encoder.model._modules
-        plain = dict(_head(encoder.model))
-        mine = dict(encoder.parts[self.name].get_submodule(_key(self._task)).named_children())
-
-        def swap(*args: Any) -> None:
-            modules.update(mine)
-
-        def swap_back(*args: Any) -> None:
-            modules.update(plain)
-
-        self._release()
-        self._hooks = [
-            encoder.model.register_forward_pre_hook(swap),
-            encoder.model.register_forward_hook(swap_back, always_call=True),
-        ]
-
-    def _release(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+            encoder.get_parameter(name).grad = None
 
     def _idle(self) -> set[str]:
         """The parameters of the heads that this step does not use."""
@@ -168,9 +138,3 @@ def _fresh(encoder: Encoder, task: str, labels: Sequence[str]) -> nn.ModuleDict:
             setattr(model, name, module)
         model._init_weights(model)  # where some draw their last layer
     return head.to(encoder.model.device).train(encoder.model.training)
-
-
-def _encoder(pl_module: pl.LightningModule) -> Encoder:
-    encoder = pl_module.encoder
-    assert isinstance(encoder, Encoder)
-    return encoder

@@ -59,13 +59,13 @@ class PGD(Regularizer):
         delta = start(step.noise("delta", "uniform"), step.mask, self.init, self.norm)
         kept = step.embeds().detach()
         for _ in range(self.steps):
-            losses = step.losses(delta.requires_grad_(), embeds=kept, noise=self.noise)
+            losses = step.losses(delta.requires_grad_(), embeds=kept, dropout=self.noise)
             (slope,) = step.gradients(losses, [delta])
             assert slope is not None
             trace.add(delta, losses)
             step.count_non_finite(slope)
             delta = ascend(delta.detach(), slope, step.mask, self.step_size, self.epsilon, self.norm)
-        losses = step.losses(delta, noise=self.noise)
+        losses = step.losses(delta, dropout=self.noise)
         trace.add(delta, losses)
         trace.record(self.norm, self.epsilon)
         return step.mean(losses)

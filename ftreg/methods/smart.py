@@ -30,7 +30,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
@@ -125,12 +124,12 @@ class SMART(Regularizer):
         clean = step.logits()
         r = self.sigma * step.noise("r", at=self.perturb)
         for _ in range(self.steps):
-            moved = step.logits(r.requires_grad_(), at=self.perturb, noise=self.noise)
-            (g,) = step.gradients(inner(moved, clean.detach()), [r])
+            moved = step.logits(r.requires_grad_(), at=self.perturb, dropout=self.noise)
+            (g,) = step.gradients(step.divergence(moved, clean.detach(), inner), [r])
             assert g is not None
             step.count_non_finite(g)
             r = self._step(r.detach(), g, step.mask)
-        losses = outer(step.logits(r, at=self.perturb, noise=self.noise), clean)
+        losses = step.divergence(step.logits(r, at=self.perturb, dropout=self.noise), clean, outer)
         if step.logs:
             step.record_gradient_ratio("gradient_ratio", self.weight, losses)
             step.record_largest("delta_max", r.abs())
@@ -139,8 +138,8 @@ class SMART(Regularizer):
     def proximal(self, step: Step) -> Tensor:
         """ℓ_s between the prediction and the teacher's, per example [batch], with the former's gradient."""
         with torch.no_grad():
-            taught = step.logits(params=self._teacher, noise="none" if self.teacher_mode == "eval" else self.noise)
-        return symmetric_kl(step.logits(), taught)
+            taught = step.logits(params=self._teacher, dropout="none" if self.teacher_mode == "eval" else self.noise)
+        return step.divergence(step.logits(), taught)
 
     def _step(self, r: Tensor, g: Tensor, mask: Tensor) -> Tensor:
         if self.variant == "projected":
@@ -170,9 +169,14 @@ class SMART(Regularizer):
             named = encoder.named_parameters()
             self._teacher = {name: p.detach().clone() for name, p in named if p.requires_grad}
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._late_from = round(self.beta_switch * int(trainer.estimated_stepping_batches))
-        like = dict(pl_module.encoder.named_parameters())  # type: ignore[union-attr]
+    def begin(self, encoder: Encoder, number: int, total: int | None) -> None:
+        if total is None and self.mu and self.beta != self.beta_late:
+            rank_zero_warn(
+                f"SMART: how many optimizer steps there are is not known, so beta is beta_late={self.beta_late} in all "
+                f"of them; give Engine(total_steps=...) for beta={self.beta} in the first {self.beta_switch:.0%}"
+            )
+        self._late_from = 0 if total is None else round(self.beta_switch * total)
+        like = dict(encoder.named_parameters())
         self._teacher = {name: average.to(like[name]) for name, average in self._teacher.items()}
 
     def after_step(self, encoder: Encoder, number: int) -> None:

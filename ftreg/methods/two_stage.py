@@ -13,7 +13,6 @@ with a fresh optimizer, schedule and warm-up. A stage is an ordinary fit: `ftreg
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import pytorch_lightning as pl
 from torch import Tensor
 
 from ftreg._base.checks import typed
@@ -69,19 +68,15 @@ class TwoStage(Regularizer):
         self.overlap, self.store = overlap, store
         self.source = checkpoint
         """The checkpoint to start from: the command line sets it once the stages are trained."""
-        self._fitting = False
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        # An evaluation takes its weights from its own checkpoint, maybe on a machine where the stage's is not.
-        self._fitting = stage == "fit"
-        if self._fitting and self.stages and self.source is None:
+    def start(self, encoder: Encoder) -> None:
+        # Not for an evaluation, whose weights are its checkpoint's: the stage's may be on another machine.
+        if self.stages and self.source is None:
             raise UsageError(
                 "TwoStage.stages are run by `ftreg fit`; from Python, fit the stage first and give its checkpoint"
             )
-
-    def start(self, encoder: Encoder) -> None:
-        if self._fitting and self.source and encoder.pristine:
-            encoder.load(self._values(encoder, Path(self.source).expanduser()), self.anchor)
+        if self.source and not encoder.start.passed:
+            encoder.start.load(self._values(encoder, Path(self.source).expanduser()), self.anchor)
             if self.pooler == "new":
                 if encoder.pooler is None:
                     raise UsageError(f"TwoStage.pooler is new: {type(encoder.model).__name__} has no pre-trained one")
@@ -93,7 +88,7 @@ class TwoStage(Regularizer):
         record = saved.get("ftreg", {})
         values = {name.removeprefix("encoder."): value for name, value in saved["state_dict"].items()}
         pooler = f"model.{encoder.model.base_model_prefix}.pooler."
-        named = [(name, p) for name, p in encoder.named_parameters() if name not in encoder.redrawn]
+        named = [(name, p) for name, p in encoder.named_parameters() if name not in encoder.start.redrawn]
         wanted = {
             name: parameter
             for name, parameter in named

@@ -65,12 +65,12 @@ class VAT(Regularizer):
         d = direction(step.noise("d"), step.mask, "l2", TINY)
         for _ in range(self.steps):
             probe = (self.xi * d).requires_grad_()
-            (slope,) = step.gradients(kl(target, step.logits(probe, noise=self.noise)), [probe])
+            (slope,) = step.gradients(step.divergence(target, step.logits(probe, dropout=self.noise), kl), [probe])
             assert slope is not None
             usable = finite(slope)
             d = torch.where(usable[:, None, None], direction(slope, step.mask, "l2", TINY), d)
             step.count_non_finite(slope)
-        losses = kl(target, step.logits(self.epsilon * d, noise=self.noise))
+        losses = step.divergence(target, step.logits(self.epsilon * d, dropout=self.noise), kl)
         if step.logs:
             step.record_gradient_ratio("gradient_ratio", self.weight, losses)
         return self.weight * step.mean(losses)

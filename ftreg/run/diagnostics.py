@@ -90,7 +90,7 @@ def _split(trainer: pl.Trainer) -> bool:
 
 def _start(encoder: Encoder, name: str) -> Tensor:
     """Return θ₀, in host memory: a second copy on a GPU would cost what the method under test may need."""
-    anchor = encoder.anchor(name, keep=encoder.get_parameter(name).device.type == "cpu")
+    anchor = encoder.start.value(name, keep=encoder.get_parameter(name).device.type == "cpu")
     return anchor.cpu()
 
 

@@ -15,12 +15,12 @@ import yaml
 from torch import Tensor, nn
 
 from ftreg.__main__ import main
+from ftreg.core.criteria import criterion_of
 from ftreg.core.method import Regularizer
 from ftreg.core.method_registry import structural
 from ftreg.core.step import Step
 from ftreg.encoder.encoder import Encoder
-from ftreg.encoder.noise import Moment
-from ftreg.encoder.weights import Weights
+from ftreg.encoder.noise import StreamKey
 from ftreg.lightning.finetuner import FineTuner
 from ftreg.run.places import CONFIG, RESULT
 from ftreg.testing.cases import Case, companions
@@ -185,7 +185,7 @@ class _Probe(pl.Callback):
             plain = Encoder(encoder.backbone, encoder.labels).to(next(encoder.parameters()))
             if self.same_weights:
                 plain.load_state_dict(encoder.state_dict(), strict=False)
-            step = Step(batch, plain, Weights(plain), lambda: None, Moment(seed, LATE, LATE))
+            step = Step(batch, plain, (), criterion_of(plain.model), StreamKey(seed, LATE, LATE))
             found = torch.autograd.grad(step.loss(), [*step.params.values()], materialize_grads=True)
             self._plain = dict(zip(step.params, found, strict=True))
 

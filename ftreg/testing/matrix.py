@@ -5,7 +5,6 @@ bit; or it is refused in a line, before anything is computed. Every method with 
 """
 
 from functools import cache
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -13,8 +12,6 @@ from torch import Tensor
 
 from ftreg._base.errors import UsageError
 from ftreg.core.method import Regularizer
-from ftreg.core.step import Step
-from ftreg.encoder.noise import Moment
 from ftreg.lightning.finetuner import FineTuner
 from ftreg.testing.cases import Case
 from ftreg.testing.contracts import EFFECT, require
@@ -65,15 +62,11 @@ def step(backbone: str, method: Regularizer | None = None, **options: Any) -> Gr
         options: of the `FineTuner`.
     """
     model = FineTuner(backbone, **options)
-    model._methods = [] if method is None else [method]
-    for callback in model.methods:
-        trainer: Any = SimpleNamespace(callbacks=model.methods)
-        callback.setup(trainer, model, "fit")
     model.configure_model()
+    model.engine.adopt([] if method is None else [method])
+    model.engine.total_steps = 10
     model.encoder.train()
-    taken = Step(rows(), model.encoder, model.weights, lambda: model.mix_weights(0), Moment(0, 0))
-    torch.stack([*model._terms(taken).values()]).sum().backward()
-    model.restore_weights()
+    model.engine(rows()).backward()
     named = model.encoder.named_parameters()
     return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in named if p.requires_grad}
 

@@ -131,7 +131,9 @@ def _work(runs: Mapping[str, Run], folder: Path, world: int, rank: int) -> None:
                 **SHORT,
                 **_strategy(world),
             )
-            found = state(model) | {f"predictions/{key}": t for key, t in vars(model.predictions["dev"]).items()}
+            found = state(model) | {
+                f"predictions/{key}": t for key, t in vars(model.predictions["dev"]).items() if t is not None
+            }
             torch.save(found | logged.values, folder / f"{name}-{world}x{accumulate}-{rank}.pt")
         if one.resumed:
             gaps = _resume(one, folder / f"{name}-steps-{world}", str(folder / "noisy"), world)

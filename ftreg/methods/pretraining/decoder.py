@@ -78,7 +78,7 @@ def decoder(encoder: Encoder, name: str) -> Decoder:
         if key in loaded.fresh and key.endswith("bias"):
             nn.init.zeros_(parameter)
     # The one that a checkpoint holds is loaded later, over this one.
-    if encoder.pristine and any(not key.startswith(f"{model.base_model_prefix}.") for key in loaded.fresh):
+    if not encoder.start.passed and any(not key.startswith(f"{model.base_model_prefix}.") for key in loaded.fresh):
         rank_zero_warn(
             f"{name}: backbone {encoder.backbone} has no head for masked tokens; it starts from a fresh one, "
             f"tied to its word embeddings"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ftreg._base.checks import at_least, within
 from ftreg._base.errors import UsageError
 from ftreg.core.method import Regularizer, Slot
-from ftreg.core.step import Scalar, Step, task_losses
+from ftreg.core.step import Scalar, Step
 from ftreg.encoder.encoder import Encoder
 from ftreg.methods.pretraining.decoder import freeze_unread
 from ftreg.methods.pretraining.masking import Corrupted, Masking, Unit, corrupt
@@ -100,7 +100,7 @@ class Corrupting(Regularizer, ABC):
         draws = step.generators("corruption", every_step=self.dynamic)
         losses, logits = self.losses(step, corrupt(step.input_ids, step.mask, self._vocabulary, self._masking, draws))
         if self.task_weight:
-            losses = losses + self.task_weight * task_losses(logits, step.labels)
+            losses = losses + self.task_weight * step.losses_of(logits)
         return step.mean(losses)
 
     def _checked(self, vocabulary: Vocabulary) -> Masking:

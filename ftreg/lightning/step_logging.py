@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ftreg.core.collectives import all_ranks
-from ftreg.core.tally import Tally
+from ftreg.core.step_log import StepLog
 
 
 def logs_now(trainer: Any) -> bool:
@@ -16,19 +16,19 @@ def logs_now(trainer: Any) -> bool:
     return every > 0 and (int(trainer.global_step) + 1) % every == 0
 
 
-def log_step(module: Any, tally: Tally, non_finite: Mapping[str, Tensor | int]) -> None:
+def log_step(module: Any, log: StepLog) -> None:
     """Log an optimizer step's loss, its terms and the methods' diagnostics, as `train/…`: the global batch's.
 
     Call it on every rank.
 
     Args:
         module: the `FineTuner`.
-        tally: of all of this rank's micro-batches of the step.
-        non_finite: by method, how many gradients of examples were not finite so far, on this rank.
+        log: of all of this rank's micro-batches of the step.
     """
-    for name, count in non_finite.items():
+    tally = log.tally
+    for name, count in log.non_finite.items():
         tally.sum(f"{name}/non_finite", count)
-    params = [p for p in module.weights.real.values() if p.requires_grad]
+    params = [p for p in module.encoder.weights.real.values() if p.requires_grad]
     found = tally.values(params, module.trainer.world_size)
     for method in module.methods:
         own = f"{method.name}/"

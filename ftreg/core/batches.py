@@ -1,0 +1,61 @@
+"""What a batch of a foreign loop holds, checked; and names for its rows where it has none."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ftreg._base.errors import UsageError
+from ftreg._base.names import unknown
+from ftreg.core.criteria import Criterion
+from ftreg.encoder.encoder import Encoder
+
+OURS = ("row_ids", "valid", "lengths", "scale", "task")
+"""Keys that the engine reads beside what the model takes."""
+EACH_RANK = 2**40
+"""Rows that one process may count before their names meet the next one's."""
+
+
+def check(batch: Mapping[str, Any], encoder: Encoder, criterion: Criterion, dims: int) -> None:
+    """Refuse a batch that the model cannot take, or takes otherwise than it is meant.
+
+    Args:
+        batch: of a loop.
+        encoder: of a model that was given.
+        criterion: its targets are in the batch too.
+        dims: of `input_ids`.
+
+    Raises:
+        UsageError: names the key and what to do.
+    """
+    ids = batch.get("input_ids")
+    if not isinstance(ids, Tensor) or ids.ndim != dims:
+        found = f"shape {list(ids.shape)}" if isinstance(ids, Tensor) else "none"
+        raise UsageError(f"the batch needs input_ids of {dims} dimensions, and has {found}; perturbations go on tokens")
+    valid = ["input_ids", "attention_mask", "token_type_ids", *sorted(encoder.takes), *criterion.targets, *OURS]
+    for key in batch:
+        if key not in valid:
+            raise UsageError(unknown("the model takes no", key, valid) + "; leave it out of the batch")
+    names = batch.get("row_ids")
+    if names is not None and (
+        not isinstance(names, Tensor) or names.shape != ids.shape[:1] or names.is_floating_point()
+    ):
+        raise UsageError(f"row_ids must be {len(ids)} whole numbers in a tensor, one for each row of the batch")
+
+
+class RowCounter:
+    """Names rows by how many have come before them on this process."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def named(self, batch: Mapping[str, Any], rank: int) -> dict[str, Any]:
+        """Return the batch, with `row_ids` if it had none."""
+        named = dict(batch)
+        if "row_ids" not in named:
+            ids = named["input_ids"]
+            first = rank * EACH_RANK + self.rows
+            named["row_ids"] = torch.arange(first, first + len(ids), device=ids.device)
+            self.rows += len(ids)
+        return named

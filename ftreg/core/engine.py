@@ -1,0 +1,293 @@
+"""The engine: methods folded into one loss, for any loop that takes a loss, a backward and an optimizer step.
+
+    engine = Engine(model, [Mixout(p=0.7), FreeLB(), SMART()], seed=0, total_steps=1000)
+    optimizer = torch.optim.AdamW(engine.parameters(), lr=2e-5)
+    for batch in loader:
+        loss = engine(batch)
+        loss.backward()
+        engine.before_step(); optimizer.step(); optimizer.zero_grad(); engine.after_step()
+
+Its forward is the step's loss, however many passes it takes: what DDP, Fabric and accelerate wrap is the engine, one
+armed forward and one backward. The weights that methods mix are in the network while a forward or a backward runs, and
+at no other time: evaluation, clipping and saving see the real ones.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ftreg._base.errors import UsageError
+from ftreg.core import batches, loops
+from ftreg.core.collectives import rank
+from ftreg.core.criteria import Criterion, MultipleChoice, criterion_of
+from ftreg.core.method import Regularizer, check_claims
+from ftreg.core.step import Scalar, Step
+from ftreg.core.step_log import StepLog
+from ftreg.core.torch_internals import around_backward
+from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.given import unwrapped
+from ftreg.encoder.noise import Noise, StreamKey, precision
+
+
+class Engine(nn.Module):
+    """Methods on one model; see this module for the loop around it.
+
+    A batch holds what the model takes: `input_ids`, `attention_mask`, the criterion's targets. It may also have
+
+    - `row_ids` [batch], whole numbers that name the rows: their noise is then the same however batches are made, split
+      over processes, or taken up again. Without them rows are counted as they come: one process, with or without
+      accumulation, still gives one result, and a resumed run goes on counting; but another order of the rows or another
+      number of processes draws other noise.
+    - `scale`, by which the sum over this batch's examples is multiplied: 1 / the examples of the whole optimizer step,
+      where it is accumulated from several batches and the loop does not divide by their number. Without it the loss is
+      the mean over this batch.
+    - `valid` [batch], false on rows that count for nothing.
+
+    Args:
+        model: a transformers model with a head, maybe wrapped by PEFT.
+        methods: in the order in which they map weights.
+        criterion: of `ftreg.criteria`, or a function of the model's output and the batch to losses [batch]; None to go
+            by the model's head.
+        seed: of dropout, of all methods' noise, and of the weights that methods add.
+        total_steps: optimizer steps of the whole training, for methods whose options are shares of it.
+        scaler: the loop's GradScaler, under fp16.
+        noise: makes the methods' random draws; a subclass of `Noise` injects others.
+
+    Raises:
+        UsageError: the model, the criterion or a method cannot work, or not together.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        methods: Sequence[Regularizer] = (),
+        criterion: Criterion | Callable[..., Tensor] | None = None,
+        seed: int = 0,
+        *,
+        total_steps: int | None = None,
+        scaler: Any = None,
+        noise: type[Noise] = Noise,
+    ) -> None:
+        super().__init__()
+        inner = model.model if isinstance(model, Encoder) else unwrapped(model)
+        self.criterion = criterion_of(inner, criterion)
+        self._dims = 3 if isinstance(self.criterion, MultipleChoice) else 2
+        if isinstance(model, Encoder):
+            self.encoder = model
+        else:
+            self.encoder = Encoder.of(model, seed, answer=self.criterion.answer, choices=self._dims == 3)
+        self._given = (inner if isinstance(model, Encoder) else model,)  # in a tuple: it is a part already
+        self.seed, self.total_steps, self.scaler, self.noise = seed, total_steps, scaler, noise
+        self.methods: list[Regularizer] = []
+        self.number = 0
+        """The optimizer step that comes next, from 0."""
+        self.micro_batch = 0
+        """Micro-batches that this process has seen."""
+        self.log = StepLog()
+        """Of the present step; with `log.logs`, a forward fills it."""
+        self._rows = batches.RowCounter()
+        self._held: ExitStack | None = None
+        self._latest: tuple[Mapping[str, Any], StreamKey] | None = None
+        self._begun = False
+        self._calls = loops.Calls(self)
+        self.adopt(methods)
+
+    @property
+    def model(self) -> Any:
+        """The model as it was given, with its own `state_dict` keys and its real weights."""
+        return self._given[0]
+
+    def adopt(self, methods: Sequence[Regularizer], fitting: bool = True) -> None:
+        """Work with these methods, in place of those before.
+
+        Args:
+            methods: in the order in which they map weights.
+            fitting: whether training is to come; otherwise they change the network's structure alone.
+
+        Raises:
+            UsageError: a method cannot work with the model, or not beside another.
+        """
+        check_claims(methods)
+        for method in methods if fitting else ():
+            method.check(methods)
+        with precision(self.encoder.model.dtype):
+            for method in methods:
+                method.attach(self.encoder)
+        self.encoder.to(self.encoder.model.device)
+        for method in methods if fitting else ():
+            method.start(self.encoder)
+        for method in methods if fitting else ():
+            method.remember(self.encoder)
+        self.methods = [*methods]
+        self.encoder.forget_weights()
+
+    def begin(self) -> None:
+        """Start training, or go on with it. The first forward does so by itself.
+
+        Raises:
+            UsageError: parameters are split over processes, or a method has to know `total_steps`.
+        """
+        loops.refuse_split(self.encoder, self.methods)
+        for method in self.methods:
+            method.begin(self.encoder, self.number, self.total_steps)
+        self.encoder.begin()
+        self._begun = True
+
+    def end(self) -> None:
+        """Leave the network as it is without the methods; training may go on afterwards."""
+        self.restore()
+        for method in self.methods:
+            method.end(self.encoder)
+        self._begun = False
+
+    # A step
+
+    def forward(self, batch: Mapping[str, Any]) -> Scalar:
+        """Return the loss of a batch with every method's part in it; in evaluation mode, the task's mean loss alone."""
+        return total(self.terms(batch))
+
+    def terms(self, batch: Mapping[str, Any]) -> dict[str, Scalar]:
+        """Return the summands of a batch's loss, by name: `task` or the objective's method, and each penalty."""
+        if self.encoder.by_ids:
+            batches.check(batch, self.encoder, self.criterion, self._dims)
+        if not self.training:
+            step = Step(batch, self.encoder, (), self.criterion, StreamKey(self.seed, 0))
+            return {"task": step.mean(step.losses(dropout="none"))}
+        if not self._begun:
+            self.begin()
+        self._calls.forward()
+        key = StreamKey(self.seed, self.number, self.micro_batch, rank())
+        self.micro_batch += 1
+        self._latest = self._rows.named(batch, key.rank), key
+        terms = self._compute(*self._latest)
+        if self.log.logs:
+            self.log.tally.terms(terms)
+        return terms
+
+    def again(self) -> dict[str, Scalar]:
+        """Return the latest batch's terms once more, with another graph: all of a step's noise is named."""
+        assert self._latest is not None
+        return self._compute(*self._latest)
+
+    def _compute(self, batch: Mapping[str, Any], key: StreamKey) -> dict[str, Scalar]:
+        scale = loops.loss_scale(self.scaler, batch["input_ids"].device.type)
+        step = Step(batch, self.encoder, self.methods, self.criterion, key, self.log, scale, self.noise)
+        self.restore()
+        # The loop's own random numbers go on as if no dropout had been drawn.
+        with torch.random.fork_rng(loops.devices(batch["input_ids"])), ExitStack() as held:
+            self._hold(held, batch, {})
+            terms = step.terms()
+            mixed = self.encoder.weights.current
+        for term in terms.values():
+            around_backward(term, partial(self._enter, batch, mixed), self.restore)
+        return terms
+
+    def _hold(self, held: ExitStack, batch: Mapping[str, Any], mixed: Mapping[str, Tensor]) -> None:
+        """Put in what passes run with; leaving `held` takes it out."""
+        held.callback(self.encoder.weights.restore)
+        for method in self.methods:
+            held.enter_context(method.during(self.encoder, batch))
+        self.encoder.weights.put(mixed)
+
+    def _enter(self, batch: Mapping[str, Any], mixed: Mapping[str, Tensor]) -> None:
+        """Hold it again for a backward, in which activation checkpointing runs layers once more."""
+        if self._held is None:
+            self._held = ExitStack()
+            self._hold(self._held, batch, mixed)
+
+    def restore(self) -> None:
+        """Put the real weights and the network's own parts back, as after a backward that has failed."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.close()
+
+    def before_step(self) -> None:
+        """Let methods change the gradients: call it once they are complete, before they are clipped and used."""
+        self.restore()
+        if self._calls.before_step():
+            for method in self.methods:
+                method.before_step(self.encoder, self.number)
+
+    def after_step(self) -> None:
+        """Let methods follow the weights: call it after the optimizer's step.
+
+        A step that the optimizer has not taken, because gradients overflowed or are still gathered, is not counted.
+
+        Raises:
+            UsageError: `before_step` was left out, or parameters that a method has added are in no optimizer.
+        """
+        if self._calls.after_step():
+            for method in self.methods:
+                method.after_step(self.encoder, self.number)
+            self.number += 1
+
+    def train(self, mode: bool = True) -> "Engine":
+        """Set training or evaluation mode; in evaluation the weights are the real ones, whatever came before."""
+        if not mode:
+            self.restore()
+        return super().train(mode)
+
+    # State
+
+    @property
+    def stepped(self) -> bool:
+        """Whether an optimizer has stepped, and `after_step` is due."""
+        return self._calls.due
+
+    def counts(self) -> dict[str, Any]:
+        """Return where in its streams the training is: what a resumed one needs beside all weights and states."""
+        non_finite = {name: int(count) for name, count in self.log.non_finite.items()}
+        return {
+            "number": self.number,
+            "micro_batch": self.micro_batch,
+            "rows": self._rows.rows,
+            "non_finite": non_finite,
+        }
+
+    def load_counts(self, counts: Mapping[str, Any]) -> None:
+        """Go on from what `counts` has returned."""
+        self.number, self.micro_batch, self._rows.rows = counts["number"], counts["micro_batch"], counts["rows"]
+        self.log.non_finite = dict(counts["non_finite"])
+        self.encoder.start.passed = True
+        self._begun = False
+
+    def method_state(self) -> dict[str, Any]:
+        """Return all that a resumed training needs beside the model's and the optimizer's own state.
+
+        Plain values and tensors: what is saved of them loads with `weights_only=True`.
+        """
+        added = {name: p.detach() for name, p in self.encoder.named_parameters() if not name.startswith("model.")}
+        return {
+            "counts": self.counts(),
+            "methods": {method.name: method.state_dict() for method in self.methods},
+            "added": added,
+        }
+
+    def load_method_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `method_state` has returned; load the model's own weights as well.
+
+        Raises:
+            UsageError: it is of other methods.
+        """
+        own = [method.name for method in self.methods]
+        if [*state["methods"]] != own:
+            raise UsageError(
+                f"the state is of {', '.join(state['methods']) or 'no methods'}, and the engine has "
+                f"{', '.join(own) or 'none'}; give the methods that it was saved with, in their order"
+            )
+        parameters = dict(self.encoder.named_parameters())
+        with torch.no_grad():
+            for name, value in state["added"].items():
+                parameters[name].copy_(value)
+        for method in self.methods:
+            method.load_state_dict(state["methods"][method.name])
+        self.load_counts(state["counts"])
+
+
+def total(terms: Mapping[str, Scalar]) -> Scalar:
+    """Return the sum of a loss's summands."""
+    return torch.stack([*terms.values()]).sum() if len(terms) > 1 else next(iter(terms.values()))

@@ -1,0 +1,122 @@
+"""What the engine sees of the loop around it: calls that were left out, precision, parameters that are split."""
+
+from collections.abc import Sequence
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from ftreg._base.errors import UsageError
+from ftreg.core.optimizer_steps import follow
+
+LOOP = "loss.backward(); engine.before_step(); optimizer.step(); optimizer.zero_grad(); engine.after_step()"
+
+
+class Calls:
+    """Follows a loop's calls of its engine, and complains of those that it has left out.
+
+    Without them random streams stand still and a teacher does not follow, and no number would tell.
+
+    Args:
+        engine: whose loop it is.
+    """
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = ref(engine)
+        self._forwards = 0
+        """Since the last optimizer step."""
+        self._ready = False
+        self._ever = False
+        """Whether an optimizer of torch's has ever stepped on the engine's parameters."""
+        self._stepped: set[int] = set()
+        """Ids of what an optimizer has stepped on since `before_step`."""
+        self._before: list[Tensor] = []
+        follow(self)
+
+    @property
+    def due(self) -> bool:
+        """Whether the engine has to hear of a step that an optimizer has taken."""
+        return self._ready and bool(self._stepped)
+
+    def stepped(self, trained: set[int]) -> None:
+        """Hear that an optimizer with the parameters of these ids has stepped."""
+        engine = self._engine()
+        own = {id(p) for p in engine.encoder.weights.real.values()} if engine is not None else set()
+        if own.isdisjoint(trained):
+            return
+        if self._forwards and not self._ready:
+            raise UsageError(f"the optimizer has stepped without engine.before_step(); a step is: {LOOP}")
+        self._ever = True
+        self._stepped |= trained
+
+    def forward(self) -> None:
+        """A forward begins."""
+        if self._stepped:
+            raise UsageError(f"the optimizer has stepped, and engine.after_step() was left out; a step is: {LOOP}")
+        self._forwards += 1
+
+    def before_step(self) -> bool:
+        """Return whether this is the step's first such call."""
+        if self._ready:
+            return False
+        if not self._forwards:
+            raise UsageError(f"engine.before_step() without a forward of the engine: the methods took no part; {LOOP}")
+        self._ready = True
+        # An optimizer that is none of torch's tells nobody of its steps: the weights do.
+        self._before = [] if self._ever else _some(self._engine())
+        return True
+
+    def after_step(self) -> bool:
+        """Return whether the optimizer has taken a step."""
+        if not self._ready:
+            raise UsageError(f"engine.after_step() without engine.before_step(); a step is: {LOOP}")
+        self._ready = False
+        engine: Any = self._engine()
+        if not self._stepped and all(map(torch.equal, self._before, _some(engine))):
+            return False
+        if self._stepped:
+            for name, parameter in engine.encoder.weights.real.items():
+                added = not name.startswith("model.") and parameter.requires_grad
+                if added and id(parameter) not in self._stepped:
+                    raise UsageError(
+                        f"{name}, which a method has added to the network, is in no optimizer and would not train; "
+                        f"give the optimizer engine.parameters()"
+                    )
+        self._forwards, self._stepped, self._before = 0, set(), []
+        return True
+
+
+def loss_scale(scaler: Any, device: str) -> float | None:
+    """Return what the loop multiplies its loss by; None where it is fp16 and nobody has said."""
+    if scaler is not None:
+        return float(scaler.get_scale())
+    fp16 = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
+    return None if fp16 else 1.0
+
+
+def devices(like: Tensor) -> list[torch.device]:
+    """Return the accelerators whose random numbers a pass on such a tensor draws."""
+    return [like.device] if like.device.type == "cuda" else []
+
+
+def refuse_split(network: nn.Module, methods: Sequence[Any]) -> None:
+    """Refuse a network whose parameters are split over processes, each of which then sees parts.
+
+    Raises:
+        UsageError: names the methods.
+    """
+    for parameter in network.parameters():
+        split = isinstance(parameter, DTensor) or hasattr(parameter, "_is_flat_param") or hasattr(parameter, "ds_id")
+        if split and methods:
+            raise UsageError(
+                f"{', '.join(m.name for m in methods)}: not with FSDP, DeepSpeed or tensor parallelism, which split "
+                f"parameters over processes; use DDP"
+            )
+
+
+def _some(engine: Any) -> list[Tensor]:
+    """One entry of each trainable parameter."""
+    real = engine.encoder.weights.real.values()
+    return [p.detach().flatten()[:1].clone() for p in real if p.requires_grad]

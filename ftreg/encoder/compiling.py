@@ -1,0 +1,17 @@
+"""Compilation of an encoder's layers with `torch.compile`; names of parameters stay."""
+
+import torch._functorch.config as functorch_config
+
+from ftreg.encoder.architecture import Architecture
+
+
+def compile_layers(architecture: Architecture) -> None:
+    """Compile every layer by itself: one graph then serves them all, and packing happens between them.
+
+    Raises:
+        UsageError: no layers were found.
+    """
+    # A method may ask a pass for its gradients more than once.
+    functorch_config.donated_buffer = False
+    for layer in dict.fromkeys(architecture.layered("model.compile").layers):
+        layer.compile(dynamic=True)

@@ -88,7 +88,7 @@ def test_diagnostics(noisy: str):
     assert counted == {"FreeLB": 0}
     silent = take(encoder, batch(LENGTHS), method)
     method.objective(silent)
-    assert silent.tally.values() == {}
+    assert silent.log.tally.values() == {}
 
 
 def test_one_backward_a_step(noisy: str):

@@ -193,10 +193,11 @@ def _loop(backbone: str, methods: Methods, folder: Path, broken: bool, kind: typ
             loop.step(iter(data[step * ACCUMULATE : (step + 1) * ACCUMULATE]), schedule)
         parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
         torch.save({name: p.state_dict() for name, p in parts.items()} | {"methods": engine.method_state()}, kept)
-    return _ends(engine)
+    return ends(engine)
 
 
-def _ends(engine: Engine) -> Weights:
+def ends(engine: Engine) -> Weights:
+    """Return all weights, and the teachers that follow them."""
     found = {name: p.detach().clone() for name, p in engine.encoder.named_parameters()}
     for method in engine.methods:
         teacher = method.state_dict().get("teacher", {})
@@ -256,7 +257,7 @@ def _trainer(build: Callable[[], Any], folder: Path, broken: bool) -> Weights:
         data = [*batches()[taken:], *batches()[:taken]]
         trainer.fit(module, DataLoader(data, batch_size=None), ckpt_path=resume, weights_only=True)  # type: ignore[arg-type]
         resume = last.best_model_path
-    return _ends(module.engine)
+    return ends(module.engine)
 
 
 class _Stop(pl.Callback):

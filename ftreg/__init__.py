@@ -85,10 +85,14 @@ _HOMES = {
     "within": "ftreg._base.checks",
 }
 
+_MODULES = ("criteria", "huggingface")
+
 __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"ftreg.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'ftreg' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -14,7 +14,7 @@ from torch.multiprocessing.spawn import start_processes
 
 from ftreg import FreeLB, Regularizer
 from ftreg._base.errors import DivergedError
-from ftreg.core.divergence_guard import Window
+from ftreg.core.divergence_guard import DivergenceGuard
 from ftreg.core.tally import Tally
 from ftreg.testing.cases import ACTING
 from ftreg.testing.fits import Logged
@@ -113,7 +113,7 @@ def _ranks_values(rank: int) -> Any:
 
 def _wild(kind: str, rank: int) -> None:
     """Rank 1 alone has a term that is NaN, or one whose gradient is."""
-    window, param = Window(), torch.ones(1, requires_grad=True)
+    window, param = DivergenceGuard(), torch.ones(1, requires_grad=True)
     wild = rank == 1
     term = (param - param).sqrt().sum() if wild and kind == "gradient" else 0 * param.sum()
     if wild and kind == "term":

@@ -111,6 +111,11 @@ class Engine(nn.Module):
         Raises:
             UsageError: a method cannot work with the model, or not beside another.
         """
+        for method in methods:
+            if not isinstance(method, Regularizer):
+                raise UsageError(
+                    f"methods has {method!r:.80}; give instances of ftreg.Regularizer, as Mixout(p=0.7) is"
+                )
         check_claims(methods)
         for method in methods if fitting else ():
             method.check(methods)

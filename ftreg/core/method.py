@@ -177,6 +177,19 @@ class Regularizer(pl.Callback):
                 f"ftreg.EngineModule and return self.engine(batch) in training_step, or fit a ftreg.FineTuner"
             )
 
+    def on_init_end(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse to be a callback of transformers' Trainer, which calls this one first.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            f"{self.name} would do nothing: transformers' Trainer drives no engine; use ftreg.huggingface.Trainer, "
+            f"and give it methods=[{self.name}(...)]"
+        )
+
+    on_train_begin = on_init_end  # of one that is added to a Trainer afterwards
+
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         # Checkpoint callbacks run after this one: they must never see mixed weights.
         engine = getattr(pl_module, "engine", None)

@@ -250,7 +250,7 @@ class Encoder(nn.Module):
             UsageError: the architecture does not put out hidden states after each layer.
         """
         depth = len(self.architecture.layered(user).layers)
-        with torch.enable_grad(), at_rest(self), at_rest(head):
+        with torch.enable_grad(), at_rest(self), at_rest(head.to(next(self.model.parameters()).dtype)):
             embeds, mask = example(self.model).values()
             states = self._hidden_states(self._inputs(embeds, mask, None, None), tuple(mask.shape))
             if len(states) != depth + 1 or any(state.shape != states[-1].shape for state in states):

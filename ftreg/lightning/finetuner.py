@@ -16,7 +16,7 @@ from ftreg.core.method import Regularizer
 from ftreg.core.method_registry import check_between_steps, check_labels, describe, rebuild
 from ftreg.core.optimizer import adamw, anchors_of, clip
 from ftreg.core.step import Scalar
-from ftreg.core.step_log import StepLog
+from ftreg.core.step_log import StepLog, counted
 from ftreg.core.tally import Tally
 from ftreg.encoder.compiling import compile_layers
 from ftreg.encoder.encoder import Encoder
@@ -24,7 +24,7 @@ from ftreg.encoder.heads import Policy
 from ftreg.lightning.compatibility import check, check_trainer
 from ftreg.lightning.module import EngineModule
 from ftreg.lightning.predictions import Collector, Predictions, log_scores
-from ftreg.lightning.step_logging import counted, log_step, logs_now
+from ftreg.lightning.step_logging import log_step, logs_now
 from glue_tasks.kinds import Kind, kind_of
 from glue_tasks.seeds import whole
 

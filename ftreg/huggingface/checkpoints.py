@@ -1,0 +1,61 @@
+"""A Trainer's checkpoint folder has one file more: an engine's counts, its methods' states and added parameters."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ftreg._base.atomic import write_atomically
+from ftreg._base.errors import UsageError
+from ftreg.core.engine import Engine
+from ftreg.core.step_log import counted
+
+FILE = "ftreg_methods.pt"
+
+
+def save(engine: Engine, folder: str, world: int, write: bool) -> None:
+    """Write an engine's state beside the model's weights. Call it on every rank.
+
+    Args:
+        engine: between two optimizer steps.
+        folder: the checkpoint's.
+        world: the number of ranks.
+        write: whether this rank is the one that writes.
+
+    Raises:
+        UsageError: the disk is full, say.
+    """
+    non_finite = counted(engine.log.non_finite, world)
+    if write:
+        state = engine.method_state()
+        state["counts"]["non_finite"] = non_finite
+        write_atomically(Path(folder) / FILE, lambda path: torch.save(state, path))
+
+
+def read(engine: Engine, folder: str) -> dict[str, Any] | None:
+    """Return what `save` has written there; None for a checkpoint of transformers' own Trainer, if nothing needs it.
+
+    Raises:
+        UsageError: there is none, or it is of other methods.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        if engine.methods:
+            names = ", ".join(method.name for method in engine.methods)
+            raise UsageError(
+                f"{folder} has no {FILE}, which holds the states of {names}: it was saved without methods, or with "
+                f"save_only_model; give another checkpoint, or its weights as the model to start from"
+            )
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # whatever its pickle asks for
+        raise UsageError(f"{path} is damaged, or no state of methods; give another checkpoint") from None
+    saved, own = [*state["methods"]], [method.name for method in engine.methods]
+    if saved != own:
+        raise UsageError(
+            f"{path} is of {', '.join(saved) or 'no methods'}, and this training has {', '.join(own) or 'none'}; give "
+            f"the methods that it was saved with, in their order"
+        )
+    found: dict[str, Any] = state
+    return found

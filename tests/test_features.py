@@ -165,7 +165,7 @@ def test_contracts(tmp_path: Path, contract):
 
 def test_a_head_that_fails_leaves_the_encoder_in_its_place(noisy: str):
     encoder = frozen(noisy)
-    base, features = encoder.model.bert, Features(encoder)
+    base, features = encoder.model.bert, Features(encoder, "HeadFirst.cache")
     features(batch([9, 4]))
 
     def fail(*args: Any):
@@ -264,19 +264,19 @@ def frozen(backbone: str) -> Encoder:
 def test_rows_without_an_id_are_refused(noisy: str):
     inputs = {name: value for name, value in batch([9, 4]).items() if name != "row_ids"}
     with pytest.raises(UsageError, match=r"^HeadFirst.cache needs row_ids .*$"):
-        Features(frozen(noisy))(inputs)
+        Features(frozen(noisy), "HeadFirst.cache")(inputs)
 
 
 def test_what_trains_below_the_head_is_refused(noisy: str):
     encoder = frozen(noisy)
     encoder.model.bert.encoder.layer[0].output.dense.bias.requires_grad_(True)
     with pytest.raises(UsageError, match=r"^HeadFirst.cache: something below the head trains, .*$"):
-        Features(encoder)(batch([9, 4]))
+        Features(encoder, "HeadFirst.cache")(batch([9, 4]))
 
 
 def test_known_and_new_rows_of_several_tasks_in_one_batch(noisy: str):
     encoder = frozen(noisy).eval()
-    features = Features(encoder)
+    features = Features(encoder, "HeadFirst.cache")
     inputs = batch([9, 4, 7, 12]) | {"token_type_ids": torch.ones(4, 12, dtype=torch.long)}
     inputs["token_type_ids"][:, :3] = 0
 
@@ -292,7 +292,7 @@ def test_known_and_new_rows_of_several_tasks_in_one_batch(noisy: str):
 
 
 def test_a_row_keeps_no_more_than_it_says(noisy: str):
-    features = Features(frozen(noisy))
+    features = Features(frozen(noisy), "HeadFirst.cache")
     features(batch([9, 4, 7, 12]))
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage() for row in features._kept.values() for t in row}
     assert sum(storage.nbytes() for storage in storages.values()) == 4 * 2 * 32 * 8

@@ -1,10 +1,13 @@
 """The folder tree is a table of contents: imports point up it, files stay short, and few of them lie flat."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from ftreg.testing.cases import exported
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (
@@ -86,3 +89,34 @@ def test_a_function_says_what_it_does(folder: str) -> None:
             if not first.isalpha() or first[0].islower() or first in NO_VERB:
                 wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {first} …")
     assert not wrong
+
+
+METHODS = frozenset(exported()) | {"MultiTask"}
+HOMES = {"methods", "testing", "__init__.py", "__main__.py"}
+"""Places that may name a method: its own file, the tests' settings, the public names, and the help text's example."""
+
+
+def methods_named(path: Path) -> Iterator[str]:
+    """The methods that a file's code names, as an identifier or within a string that is no docstring."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules = {f"ftreg.methods.{file.stem}" for file in (ROOT / "ftreg" / "methods").rglob("*.py")}
+    yield from (module for module in imports(path) if {module, module.rpartition(".")[0]} & (modules - {"__init__"}))
+    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        found: set[str] = set()
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+            found = {*re.findall(r"\w+", node.value)}
+        elif isinstance(node, ast.Name | ast.Attribute | ast.ImportFrom):
+            names = [node.id] if isinstance(node, ast.Name) else []
+            names += [node.attr] if isinstance(node, ast.Attribute) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
+            found = {*names}
+        yield from (f"line {node.lineno}: {name}" for name in sorted(found & METHODS))
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p.relative_to(ROOT / "ftreg").parts[0] not in HOMES], ids=lambda p: str(p.name)
+)
+def test_no_method_is_named_elsewhere(path: Path) -> None:
+    """A hook of the method says what others ask of it; its name is in messages that it makes itself."""
+    assert not [*methods_named(path)]

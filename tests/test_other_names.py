@@ -58,7 +58,7 @@ def test_cached_features_are_those_of_the_frozen_encoder(backbone: str, pooler: 
     }
     for name, parameter in encoder.named_parameters():
         parameter.requires_grad_(encoder.in_head(name) or (pooler and ".pooler." in name))
-    features = Features(encoder, pooler)
+    features = Features(encoder, "HeadFirst.cache", pooler)
     for _ in range(2):
         made = features(batch)
         assert made is not None

@@ -13,6 +13,7 @@ from ftreg.bench import grid
 from ftreg.cli.option_names import Names
 from ftreg.core.checkpoint_reader import load as checkpoint
 from ftreg.encoder.backbone import resolve
+from ftreg.methods import TwoStage
 from ftreg.report.reading import read_runs
 from ftreg.run import stages
 from ftreg.run.history import read_history
@@ -68,7 +69,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "metrics.csv": read_history,
     "submission.zip": validate_submission,
     "stage.yaml": lambda path: stages.stage_arguments(
-        {"stages": [str(path)]}, {"trainer": {}, "model": {"backbone": "x"}}
+        TwoStage(stages=[str(path)]), {"trainer": {}, "model": {"backbone": "x"}}
     ),
     "cited.yaml": read_fits,
     "scores.csv": lambda path: read_runs([path]),

@@ -2,13 +2,11 @@
 
 import json
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 from ftreg._base.messages import reading
 from ftreg.bench.cells import Cell
-from ftreg.cli.plan import FitPlan, build, data_of, data_options, refuse_overlap
-from ftreg.run import stages
+from ftreg.cli.plan import FitPlan, build, data_of, data_options
 from ftreg.run.identity import ELSEWHERE, same
 from ftreg.run.resume import as_yaml
 from glue_tasks.data import GlueDataModule
@@ -20,23 +18,13 @@ class Checked(FitPlan):
     def instantiate_classes(self) -> None:
         """Build the data, read once for all cells that have them; the model without its weights; the stages."""
         super().instantiate_classes()
-        options = self.resolved
         self.refuse(self.datamodule)
-        if self.stage is not None and (stages.two_stage_options(options) or {})["overlap"] == "refuse":
-            refuse_overlap(self.datamodule, self.stage)
+        self.refuse_overlap(self.datamodule)
 
     @cached_property
     def resolved(self) -> dict[str, Any]:
         """Every option, as plain values."""
         return self._plain()
-
-    @property
-    def stage_folder(self) -> Path | None:
-        """The folder of the stage that it starts from, which may not be there yet."""
-        if self.stage is None:
-            return None
-        store = (stages.two_stage_options(self.resolved) or {})["store"]
-        return Path(store).expanduser() / f"{self.stage.datamodule.task.name}-{self.stage.identity()}"
 
     def data(self) -> GlueDataModule:
         """Return the run's data, apart from the trainer."""

@@ -155,18 +155,11 @@ def _and_starts(fits: Iterable[Fit]) -> Iterator[Fit]:
 
 
 def _papers(fit: Fit) -> Iterator[str]:
+    if fit.methods:
+        from ftreg.core.roles import StartsFromFits
     for method in fit.methods:
-        if method.name == "TwoStage":
-            yield from _of_two_stages(fit, **{name: method.options()[name] for name in ("head", "checkpoint")})
-        else:
-            yield from method.cites
+        yield from method.cites
+        if isinstance(method, StartsFromFits):
+            yield from method.cites_start(None if fit.start is None else fit.start.supervised)
     if fit.towards_anchor:
         yield TOWARDS_ANCHOR
-
-
-def _of_two_stages(fit: Fit, head: str, checkpoint: str | None) -> Iterator[str]:
-    """Yield the papers of TwoStage, told apart by stage one's labels; of a checkpoint without a record, it had some."""
-    if fit.start is not None and not fit.start.supervised:
-        yield "gururangan2020dont"
-    elif fit.start is not None or checkpoint:
-        yield "garg2020tanda" if head == "keep" else "phang2018stilts"

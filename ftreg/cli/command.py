@@ -18,15 +18,14 @@ from ftreg._base.quiet import quiet
 from ftreg._base.seeds import Seeds
 from ftreg.cli.console import Console
 from ftreg.cli.evaluating import Banner, Place, evaluated
-from ftreg.cli.plan import FitPlan, Parsed, build, refuse_overlap
+from ftreg.cli.plan import FitPlan, Parsed, build
 from ftreg.core.checkpoint_reader import load
-from ftreg.core.method_registry import check_fits, check_labels
+from ftreg.core.method_registry import check_fits, check_labels, task_heads
+from ftreg.core.roles import StartsFromFits, TaskHeads
 from ftreg.encoder.heads import order
 from ftreg.lightning.callbacks import method_names
 from ftreg.lightning.compatibility import SPLITTING, check, check_monitors, check_precision
 from ftreg.lightning.printing import say
-from ftreg.methods.multi_task import MultiTask
-from ftreg.methods.two_stage import TwoStage
 from ftreg.run import loggers, record, resume, stages, table
 from ftreg.run.checkpoints import Whole
 from ftreg.run.cost import Cost
@@ -79,8 +78,8 @@ class Cli(Parsed):
                 )
                 if first() or not self.folder.is_ours():
                     self.folder.check()
-            if self.stage is not None:
-                self.start = self._obtain(self.stage)
+            if self.stage is not None and self.staged is not None:
+                self.start = self._obtain(self.stage, self.staged)
         else:
             self.place = Place(root, options.ckpt_path or "")
             if self.subcommand == "predict":
@@ -100,19 +99,18 @@ class Cli(Parsed):
     start: StageResult | None = None
     """The record of the stage that the run starts from."""
 
-    def _obtain(self, stage: FitPlan) -> StageResult:
+    def _obtain(self, stage: FitPlan, staged: StartsFromFits) -> StageResult:
         """Find the stage's run, or train it now."""
-        two_stage, data = stages.two_stage_options(self._plain()) or {}, self.data()
-        if two_stage["head"] == "keep":
+        data, task = self.data(), stage.datamodule.task
+        if staged.keeps_head:
             learnt = stage.datamodule.labels if stage.datamodule.evaluate else None
-            order(data.labels, learnt, "TwoStage.head", f"stage {stage.datamodule.task.name}")
-        if two_stage["overlap"] == "refuse":
-            refuse_overlap(data, stage)
-        folder = Path(two_stage["store"]).expanduser() / f"{stage.datamodule.task.name}-{stage.identity()}"
+            order(data.labels, learnt, f"{staged.name}.head", f"stage {task.name}")
+        self.refuse_overlap(data)
+        folder = stages.stage_folder(staged, task.name, stage.identity())
         if not (folder / RESULT).is_file():
-            say(f"starts from a stage that is not there yet: {stage.datamodule.task.title}, now trained in {folder}")
+            say(f"starts from a stage that is not there yet: {task.title}, now trained in {folder}")
         stages.obtain(folder, lambda: train(stage, folder))
-        return stages.stage_result(folder, two_stage["weights"])
+        return stages.stage_result(folder, staged.weights)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Build the trainer with the callbacks that every run has."""
@@ -120,8 +118,9 @@ class Cli(Parsed):
         trainer = options.trainer
         self.begun, self.where = Begun(), Where()
         callbacks = [*listed(trainer.callbacks)]
-        if self.datamodule.heads and not any(isinstance(callback, MultiTask) for callback in callbacks):
-            callbacks.append(MultiTask({task: list(labels) for task, labels in self.datamodule.heads.items()}))
+        heads = {task: list(labels) for task, labels in self.datamodule.heads.items()}
+        if heads and not any(isinstance(callback, TaskHeads) for callback in callbacks):
+            callbacks.append(task_heads()(heads))
         if trainer.enable_progress_bar is None:
             asked = any(isinstance(callback, ProgressBar) for callback in callbacks)
             kwargs["enable_progress_bar"] = asked or sys.stderr.isatty()
@@ -161,8 +160,8 @@ class Cli(Parsed):
         with reading("the trainer's options do not go together"):
             made = super().instantiate_trainer(**kwargs, callbacks=[*callbacks, self.begun, self.where])
         for callback in made.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, TwoStage) and self.start is not None:
-                callback.source = self.start.checkpoint
+            if isinstance(callback, StartsFromFits) and self.start is not None and self.start.checkpoint:
+                callback.start_from(self.start.checkpoint)
         return made
 
     def _begun(self) -> bool:

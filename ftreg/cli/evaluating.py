@@ -4,7 +4,6 @@ The run's options come from the checkpoint, and those that are given here win. N
 training: no logger hears of it, and predictions have names of their own.
 """
 
-import importlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,6 @@ def restructured(checkpoint: Mapping[str, Any], callbacks: Any) -> list[str]:
     """
     listed_here = {str(entry.class_path).rpartition(".")[2] for entry in listed(callbacks)}
     record = [entry for entry in checkpoint.get("ftreg", {}).get("methods", []) if entry["class"] not in listed_here]
-    importlib.import_module("ftreg.methods.multi_task")
     return [
         "--trainer.callbacks+=" + as_yaml({"class_path": f"{type(m).__module__}.{m.name}", "init_args": m.options()})
         for m in rebuild(record)

@@ -1,6 +1,6 @@
 """A run's command line is parsed and checked, with its data, its identity and the stage that it starts from.
 
-Parsed ─┬─ FitPlan  a fit that is not run: a stage of TwoStage, a cell of a grid
+Parsed ─┬─ FitPlan  a fit that is not run: a stage that another starts from, a cell of a grid
         └─ Cli   runs its subcommand (`ftreg.cli.command`)
 """
 
@@ -26,6 +26,7 @@ from ftreg.cli.parser import Parser
 from ftreg.core.checkpoint_reader import load
 from ftreg.core.method import check_claims
 from ftreg.core.method_registry import subclasses
+from ftreg.core.roles import StartsFromFits
 from ftreg.encoder.backbone import NAMED, backbone_path
 from ftreg.encoder.loading import tried
 from ftreg.encoder.matching import limits, longest, paired
@@ -120,6 +121,8 @@ class Parsed(LightningCLI):
             # Before a stage is trained for them.
             methods = methods_of(options.trainer.callbacks)
             check_claims(methods)
+            for method in methods:
+                method.check(methods)
             options.data.evaluate &= all(method.supervised for method in methods)
         if options.ckpt_path in ("best", "last"):
             root = options.trainer.default_root_dir
@@ -164,15 +167,37 @@ class Parsed(LightningCLI):
 
     @cached_property
     def stage(self) -> "FitPlan | None":
-        """The stage that this fit starts from, if TwoStage has any."""
-        plain = self._plain()
-        two_stage = stages.two_stage_options(plain) if self.subcommand == "fit" else None
-        if two_stage is None:
+        """The stage that this fit starts from, if a method has any."""
+        if self.staged is None:
             return None
         try:
-            return build(["fit", *stages.stage_arguments(two_stage, plain)], FitPlan)
+            return build(["fit", *stages.stage_arguments(self.staged, self._plain())], FitPlan)
         except UsageError as error:
-            raise UsageError(f"TwoStage.stages: {error}") from error
+            raise UsageError(f"{self.staged.name}.stages: {error}") from error
+
+    @cached_property
+    def staged(self) -> StartsFromFits | None:
+        """The method whose stages are run before this fit."""
+        return stages.staged(self._plain()) if self.subcommand == "fit" else None
+
+    @property
+    def stage_folder(self) -> Path | None:
+        """The folder of the stage that this fit starts from, which may not be there yet."""
+        if self.staged is None or self.stage is None:
+            return None
+        return stages.stage_folder(self.staged, self.stage.datamodule.task.name, self.stage.identity())
+
+    def refuse_overlap(self, data: GlueDataModule) -> None:
+        """Refuse stages that train on rows which `data`, the run's own, are evaluated on, unless that is allowed."""
+        stage = self.stage
+        while self.staged is not None and not self.staged.allows_overlap and stage is not None:
+            found = check_overlap(data, stage.datamodule)
+            if found is not None:
+                raise UsageError(
+                    f"{self.staged.name}: stage {stage.datamodule.task.name} has {found}; "
+                    "give the stage other rows, or set overlap=allow and say so where you report"
+                )
+            stage = stage.stage
 
     def refuse(self, data: GlueDataModule) -> None:
         """Refuse what would make the record of a fit wrong, before a stage is trained for it."""
@@ -232,18 +257,6 @@ def data_of(options: Mapping[str, Any]) -> GlueDataModule:
     parser.add_class_arguments(GlueDataModule, "data")
     made: GlueDataModule = parser.instantiate_classes(parser.parse_object({"data": options})).data
     return made
-
-
-def refuse_overlap(target: GlueDataModule, stage: FitPlan | None) -> None:
-    """Refuse rows that the target is evaluated on, in the stage and in those before it."""
-    while stage is not None:
-        found = check_overlap(target, stage.datamodule)
-        if found is not None:
-            raise UsageError(
-                f"TwoStage: stage {stage.datamodule.task.name} has {found}; "
-                "give the stage other rows, or set overlap=allow and say so where you report"
-            )
-        stage = stage.stage
 
 
 def _cut(options: Any, given: Collection[str]) -> None:

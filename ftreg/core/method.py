@@ -54,6 +54,8 @@ class Regularizer(pl.Callback):
     """Exclusive slots that this method owns."""
     family: ClassVar[str] = ""
     """Penalties of one family do much the same thing; two of them are allowed, with a warning."""
+    needs_trained_head: ClassVar[bool] = False
+    """Whether this method means something only where a head learns the task, whose predictions it is about."""
 
     @property
     def name(self) -> str:
@@ -213,7 +215,7 @@ def owner(methods: Sequence[Regularizer], slot: Slot) -> Regularizer | None:
 
 
 def check_claims(methods: Sequence[Regularizer]) -> None:
-    """Refuse two owners of one slot and a method that is listed twice; warn of two of a family.
+    """Refuse two owners of one slot, a method that is listed twice or that nothing trains a head for; warn of a family.
 
     Raises:
         ConflictError: names both methods, the slot and the remedy.
@@ -229,6 +231,13 @@ def check_claims(methods: Sequence[Regularizer]) -> None:
             raise ConflictError(
                 f"{' and '.join(owners)} both own {slot.name} ({slot.value}): "
                 f"keep one of them in trainer.callbacks, or compare them in two runs"
+            )
+    untaught = [method.name for method in methods if not method.supervised]
+    for method in methods if untaught else ():
+        if method.needs_trained_head:
+            raise ConflictError(
+                f"{method.name} is about a head's predictions, and {untaught[0]} trains no head without a task_weight: "
+                f"leave one of them out"
             )
     for family in {method.family for method in methods} - {""}:
         relatives = [method.name for method in methods if method.family == family]

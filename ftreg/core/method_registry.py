@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from ftreg._base.errors import UsageError
-from ftreg.core.method import Regularizer
+from ftreg.core.method import Regularizer, Slot
+from ftreg.core.roles import TaskHeads
 from glue_tasks.kinds import Kind, kind_of
 
 
@@ -18,6 +19,22 @@ def subclasses(cls: type[Regularizer] = Regularizer) -> Iterator[type[Regularize
         if not inspect.isabstract(child):
             yield child
         yield from subclasses(child)
+
+
+def shipped_or_imported() -> dict[str, type[Regularizer]]:
+    """Return every method by its name: those of this package, and one's own that have been imported."""
+    importlib.import_module("ftreg.methods")
+    return {cls.__name__: cls for cls in subclasses()}
+
+
+def owners(slot: Slot) -> list[str]:
+    """Return the names of all methods that own `slot`, sorted."""
+    return sorted(name for name, cls in shipped_or_imported().items() if slot in cls.claims)
+
+
+def task_heads() -> type[TaskHeads]:
+    """Return the method that gives each of several tasks a head."""
+    return next(cls for cls in shipped_or_imported().values() if issubclass(cls, TaskHeads))
 
 
 def structural(method: Regularizer) -> bool:
@@ -38,8 +55,7 @@ def rebuild(record: Sequence[Mapping[str, Any]]) -> list[Regularizer]:
     Raises:
         UsageError: a method is unknown here.
     """
-    importlib.import_module("ftreg.methods")
-    known = {cls.__name__: cls for cls in subclasses()}
+    known = shipped_or_imported()
     for entry in record:
         if entry["class"] not in known:
             raise UsageError(

@@ -25,24 +25,25 @@ TOLERANCE = 1e-5
 class Features:
     """Makes a training batch's logits from what it keeps of its rows, in host memory, by task and row id.
 
-    The plain head reads the first token's last hidden state or the pooler's output; a `LayerPooling` head of mixes that
-    read vectors, one vector a layer. That the plain head reads nothing else is checked on the first batch.
+    The plain head reads the first token's last hidden state or the pooler's output; a head on several layers, of
+    mixes that read vectors, one vector a layer. That the plain head reads nothing else is checked on the first batch.
 
     Args:
         encoder: frozen below its head.
+        option: that asks for this, for messages.
         pooler: whether the pooler trains, and so runs in every step.
 
     Raises:
         UsageError: the head is one that reads hidden states.
     """
 
-    def __init__(self, encoder: Encoder, pooler: bool = False) -> None:
+    def __init__(self, encoder: Encoder, option: str, pooler: bool = False) -> None:
         if encoder.head is not None and not _reads_vectors(encoder.head):
             raise UsageError(
-                "HeadFirst.cache keeps a vector a layer, and this head reads more: LayerPooling with tokens=cls, mean "
-                "or max, a mix other than squeeze, squeeze_last and hire, and no layer_norm can go with it"
+                f"{option} keeps a vector a layer, and this head reads more: one with tokens=cls, mean or max, a mix "
+                "other than squeeze, squeeze_last and hire, and no layer_norm can go with it"
             )
-        self._encoder, self._pooler = encoder, pooler
+        self._encoder, self._option, self._pooler = encoder, option, pooler
         self._kept: dict[tuple[str, int], tuple[Tensor, ...]] = {}
 
     def __call__(self, batch: Mapping[str, Any]) -> Tensor | None:
@@ -55,14 +56,14 @@ class Features:
             UsageError: the batch has no row ids, or something below the head trains.
         """
         if "row_ids" not in batch:
-            raise UsageError("HeadFirst.cache needs row_ids in the training batches; add them, or give cache=false")
+            raise UsageError(f"{self._option} needs row_ids in the training batches; add them, or give cache=false")
         rows = [(batch.get("task", ""), row) for row in batch["row_ids"].tolist()]
         missing = [place for place, row in enumerate(rows) if row not in self._kept]
         if missing:
             features, logits = self._compute(batch, missing)
             if not self._kept and not self._suffice(features, logits):
                 model = type(self._encoder.model).__name__
-                rank_zero_warn(f"HeadFirst.cache: {model}'s head takes more than the first token; nothing is cached")
+                rank_zero_warn(f"{self._option}: {model}'s head takes more than the first token; nothing is cached")
                 self._encoder.features = None
                 return None
             # A copy even on the CPU: a view would keep all tokens.
@@ -85,7 +86,7 @@ class Features:
             )
         if any(feature.requires_grad for feature in features):
             raise UsageError(
-                "HeadFirst.cache: something below the head trains, so nothing can be kept; give cache=false"
+                f"{self._option}: something below the head trains, so nothing can be kept; give cache=false"
             )
         return features, logits
 

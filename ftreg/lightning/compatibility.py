@@ -11,6 +11,8 @@ from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelP
 from ftreg._base.errors import UsageError
 from ftreg._base.names import unknown
 from ftreg.core.method import Regularizer, Slot, check_claims, owner
+from ftreg.core.method_registry import task_heads
+from ftreg.core.roles import TaskHeads
 from ftreg.encoder.matching import check_rows
 from ftreg.lightning.tried import ALIASES, CALLBACKS, OPTIONS, PLUGINS, PRECISIONS, STRATEGIES, Given, Tried
 from glue_tasks.data import GlueDataModule
@@ -62,12 +64,10 @@ def check(methods: Sequence[Regularizer], trainer: pl.Trainer, model: Any = None
     untaught = [method.name for method in methods if not method.supervised]
     if untaught and heads:
         raise UsageError(f"{untaught[0]} without a task_weight learns no labels, and data.also has heads that do")
-    for method in methods if untaught else ():
-        if method.family == "smoothness":
-            raise UsageError(f"{method.name} smooths a head that {untaught[0]} does not train; leave one of them out")
-    if heads and not any(method.name == "MultiTask" for method in methods):
+    if heads and not any(isinstance(method, TaskHeads) for method in methods):
         raise UsageError(
-            f"data.also has {', '.join(heads)}: add MultiTask(data.heads) to the callbacks, for their heads"
+            f"data.also has {', '.join(heads)}: add {task_heads().__name__}(data.heads) to the callbacks, "
+            f"for their heads"
         )
     exact = [method.name for method in methods if method.full_precision]
     if exact and str(trainer.precision) in ("16-true", "bf16-true"):
@@ -202,4 +202,4 @@ def _strategy(name: str) -> Tried | None:
 
 def _refuse(what: str, tried: Tried | None) -> None:
     if tried is not None and tried.refused:
-        raise UsageError(f"trainer.{what} does not work here: {tried.says}")
+        raise UsageError(f"trainer.{what} does not work here: {tried.in_words()}")

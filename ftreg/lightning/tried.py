@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ftreg.core.method import Slot
+from ftreg.core.method_registry import owners
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -18,11 +21,17 @@ class Tried:
         says: what it does here; of what is refused, why, and what to do instead.
         refused: whether it is.
         watches: of a callback, whether no number of the run depends on it.
+        instead: the slot whose methods do it exactly.
     """
 
     says: str
     refused: bool = False
     watches: bool = False
+    instead: Slot | None = None
+
+    def in_words(self) -> str:
+        """Return what it does, or why it is refused, with the methods to take instead."""
+        return self.says if self.instead is None else f"{self.says}; give {' or '.join(owners(self.instead))}"
 
 
 def _works(says: str) -> Tried:
@@ -33,15 +42,13 @@ def _watches(says: str) -> Tried:
     return Tried(says, watches=True)
 
 
-def _refused(why: str) -> Tried:
-    return Tried(why, refused=True)
+def _refused(why: str, instead: Slot | None = None) -> Tried:
+    return Tried(why, refused=True, instead=instead)
 
 
 CALLBACKS: Mapping[str, Tried] = {
-    "BackboneFinetuning": _refused("its backbone is a module, ours a name; give HeadFirst or GradualUnfreezing"),
-    "BaseFinetuning": _refused(
-        "what it unfreezes later, neither DDP nor the schedule knows; give HeadFirst or GradualUnfreezing"
-    ),
+    "BackboneFinetuning": _refused("its backbone is a module, ours a name", instead=Slot.TRAINABLE),
+    "BaseFinetuning": _refused("what it unfreezes later, neither DDP nor the schedule knows", instead=Slot.TRAINABLE),
     "BasePredictionWriter": _watches("gets each batch's logits, without filler rows"),
     "BatchSizeFinder": _refused(
         "it changes data.batch_size, by which runs are compared; give accumulate_grad_batches, which fits that batch "
@@ -101,7 +108,9 @@ PRECISIONS: Mapping[str, Tried] = {
     "32-true": _works("the default"),
     "64-true": _works("double precision throughout"),
     "bf16-mixed": _works("but for methods that measure small changes of the logits: their passes stay in float32"),
-    "bf16-true": _works("weights too: at small rates most steps are rounded away. Not with SMART or VAT"),
+    "bf16-true": _works(
+        "weights too: at small rates most steps are rounded away. Not with methods that measure small changes of logits"
+    ),
     "16-mixed": _works("on a GPU, with a loss scale; on a CPU Lightning would take bf16-mixed, and is not let to"),
     "16-true": _refused("float16 alone has no loss scale, and diverges in its first step; give 16-mixed or bf16-mixed"),
     "transformer-engine": _refused("nobody has tried the methods with its 8 bits; give bf16-mixed"),
@@ -247,7 +256,9 @@ def document() -> str:
         __doc__.split("\n\n", 1)[1].replace("`ftreg.lightning.compatibility`", "exit code 2"),
     ]
     for title, table in tables.items():
-        lines = [f"| `{name}` | {'**refused**' if t.refused else 'works'} | {t.says} |" for name, t in table.items()]
+        lines = [
+            f"| `{name}` | {'**refused**' if t.refused else 'works'} | {t.in_words()} |" for name, t in table.items()
+        ]
         parts.append("\n".join([f"## {title}", "", "| | | |", "|---|---|---|", *lines]))
     lines = [f"| `{name}` | {o.says} | {_refusal(o)} |" for name, o in OPTIONS.items()]
     parts.append("\n".join(["## Trainer options", "", "| | | refused |", "|---|---|---|", *lines]))

@@ -1,5 +1,6 @@
 """One file a method."""
 
+from ftreg.methods import multi_task as _multi_task  # noqa: F401  no method to list: `data.also` adds it
 from ftreg.methods.fgm import FGM as FGM
 from ftreg.methods.freelb import FreeLB as FreeLB
 from ftreg.methods.gradual_unfreezing import GradualUnfreezing as GradualUnfreezing

@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from ftreg._base.errors import UsageError
@@ -18,7 +17,7 @@ from ftreg.core.step import Scalar, Step
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.groups import group, groups
 from ftreg.encoder.noise import Noise
-from ftreg.functional.deposit import deposit
+from ftreg.methods import _held_out
 
 
 class Freezing(Regularizer, ABC):
@@ -57,19 +56,12 @@ class Freezing(Regularizer, ABC):
         return {name: params[name].detach() for name in self._names(noise.step)}
 
     def penalty(self, step: Step) -> Mapping[str, Scalar] | None:
-        names = self._names(step.number)
-        if not names or not torch.distributed.is_initialized():
-            return None
-        # DDP waits for every parameter's gradient, in every step.
-        held = [step.params[name] for name in names]
-        nothing = held[0].new_zeros(())
-        return {"": deposit(nothing, held, [torch.zeros_like(p) for p in held])}
+        return _held_out.zeros(step, self._names(step.number))
 
     def before_step(self, encoder: Encoder, number: int) -> None:
-        # No gradient rather than zero: no decay, no moments, and no step is counted for bias correction.
-        for name in self._names(number):
-            encoder.get_parameter(name).grad = None
+        _held_out.withhold(encoder, self._names(number))
 
-    def _names(self, number: int) -> list[str]:
+    def _names(self, number: int) -> set[str]:
+        """Return the parameters that optimizer step `number` leaves as they are."""
         frozen = self.frozen(self._parts, number / self._total)
-        return [name for name, part in self._group.items() if part in frozen]
+        return {name for name, part in self._group.items() if part in frozen}

@@ -62,7 +62,7 @@ class HeadFirst(Freezing):
     def begin(self, encoder: Encoder, number: int, total: int | None) -> None:
         super().begin(encoder, number, total)
         if self.cache and self._names(number):
-            encoder.features = Features(encoder, self.pooler)
+            encoder.features = Features(encoder, f"{self.name}.cache", self.pooler)
 
     def after_step(self, encoder: Encoder, number: int) -> None:
         if self.cache and not self._names(number + 1):

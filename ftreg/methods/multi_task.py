@@ -22,18 +22,18 @@ from transformers import AutoModelForSequenceClassification
 
 from ftreg._base.checks import typed
 from ftreg._base.errors import UsageError
-from ftreg.core.method import Regularizer
+from ftreg.core.roles import TaskHeads
 from ftreg.core.step import Scalar, Step
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.loading import draw
 from ftreg.encoder.noise import seeded, stream_seed
-from ftreg.functional.deposit import deposit
+from ftreg.methods import _held_out
 
 PLAIN = ""
 """In place of a task's name: the main one's."""
 
 
-class MultiTask(Regularizer):
+class MultiTask(TaskHeads):
     """A head for each of several tasks beside the main one, used by the batches that have its name as `task`.
 
     The heads that a step does not use get no gradient, whatever other methods say of them: no decay and no moments.
@@ -96,18 +96,10 @@ class MultiTask(Regularizer):
             modules.update(plain)
 
     def penalty(self, step: Step) -> Mapping[str, Scalar] | None:
-        idle = self._idle() & step.params.keys()
-        if not idle or not torch.distributed.is_initialized():
-            return None
-        # DDP waits for every parameter's gradient, in every step.
-        held = [parameter for name, parameter in step.params.items() if name in idle]
-        nothing = held[0].new_zeros(())
-        return {"": deposit(nothing, held, [torch.zeros_like(p) for p in held])}
+        return _held_out.zeros(step, self._idle())
 
     def before_step(self, encoder: Encoder, number: int) -> None:
-        # No gradient rather than zero: no decay, no moments, and no step is counted for bias correction.
-        for name in self._idle():
-            encoder.get_parameter(name).grad = None
+        _held_out.withhold(encoder, self._idle())
 
     def _idle(self) -> set[str]:
         """The parameters of the heads that this step does not use."""

@@ -71,6 +71,7 @@ class SMART(Regularizer):
 
     papers: ClassVar[tuple[str, ...]] = ("jiang2020smart", "liu2020alum")
     family: ClassVar[str] = "smoothness"
+    needs_trained_head: ClassVar[bool] = True
 
     def __init__(
         self,

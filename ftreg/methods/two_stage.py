@@ -10,15 +10,16 @@ with a fresh optimizer, schedule and warm-up. A stage is an ordinary fit: `ftreg
 (`ftreg.run.stages`), and this method only loads its weights.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor
 
 from ftreg._base.checks import typed
 from ftreg._base.errors import UsageError
 from ftreg.core import checkpoint_reader
-from ftreg.core.method import Regularizer
+from ftreg.core.roles import StartsFromFits
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.heads import Policy, order
 
@@ -27,7 +28,7 @@ Anchor = Literal["pretrained", "intermediate"]
 Which = Literal["best", "last"]
 
 
-class TwoStage(Regularizer):
+class TwoStage(StartsFromFits):
     """Another start; with neither stages nor a checkpoint, plain fine-tuning.
 
     Args:
@@ -67,7 +68,34 @@ class TwoStage(Regularizer):
         self.anchor: Anchor = anchor
         self.overlap, self.store = overlap, store
         self.source = checkpoint
-        """The checkpoint to start from: the command line sets it once the stages are trained."""
+        """The checkpoint to start from: that of a stage once it is trained."""
+
+    @property
+    def cites(self) -> tuple[str, ...]:
+        return ()  # what is cited depends on what stage one learns: see `cites_start`
+
+    def cites_start(self, supervised: bool | None) -> tuple[str, ...]:
+        if supervised is False:
+            return ("gururangan2020dont",)
+        if supervised is None and not self.checkpoint:
+            return ()
+        # Of a checkpoint without a record, labels are taken for granted.
+        return ("garg2020tanda",) if self.keeps_head else ("phang2018stilts",)
+
+    @property
+    def keeps_head(self) -> bool:
+        return self.head == "keep"
+
+    @property
+    def allows_overlap(self) -> bool:
+        return self.overlap == "allow"
+
+    def within_stage(self, before: Sequence[dict[str, Any] | str]) -> Self:
+        # Stages have tasks of their own: none keeps the head of the one before.
+        return type(self)(**{**self.options(), "stages": [*before], "head": "new"})
+
+    def start_from(self, checkpoint: str) -> None:
+        self.source = checkpoint
 
     def start(self, encoder: Encoder) -> None:
         # Not for an evaluation, whose weights are its checkpoint's: the stage's may be on another machine.
@@ -94,7 +122,7 @@ class TwoStage(Regularizer):
             for name, parameter in named
             if not encoder.in_head(name) and (self.pooler == "keep" or not name.startswith(pooler))
         }
-        if self.head == "keep":
+        if self.keeps_head:
             learnt = record.get("labels", encoder.labels) if record.get("supervised", True) else None
             places = order(encoder.labels, learnt, "TwoStage.head", str(path))
             # A plain head that another one has replaced is still there, frozen; `parts` are no head of this task.
@@ -109,6 +137,6 @@ class TwoStage(Regularizer):
             if name not in values or values[name].shape != parameter.shape:
                 raise UsageError(
                     f"TwoStage: {path} has no {name} of shape {list(parameter.shape)}; "
-                    f"a stage has the target's architecture{', and its kind of head' if self.head == 'keep' else ''}"
+                    f"a stage has the target's architecture{', and its kind of head' if self.keeps_head else ''}"
                 )
         return {name: values[name] for name in wanted}

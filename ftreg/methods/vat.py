@@ -38,6 +38,7 @@ class VAT(Regularizer):
 
     papers: ClassVar[tuple[str, ...]] = ("miyato2018vat",)
     family: ClassVar[str] = "smoothness"
+    needs_trained_head: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -81,7 +81,7 @@ def _resolved(callback: Mapping[str, Any], contents: Mapping[str, str]) -> dict[
     """Return a callback's options with what they point to in place of where that lies."""
     options = dict(callback.get("init_args") or {})
     if options.get("stages"):
-        del options["store"]
+        options.pop("store", None)
         options["stages"] = contents.get("stages", options["stages"])
     return {**callback, "init_args": {name: _by_content(value) for name, value in options.items()}}
 

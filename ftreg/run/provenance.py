@@ -1,7 +1,7 @@
 """What a fit used is read from its configuration or its record: methods, tasks, loggers, and where it started."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ def from_config(
     Args:
         config: with groups `data`, `trainer` and `model`.
         where: names it in errors.
-        start: what it is known to have started from, in place of what the options of TwoStage say.
+        start: what it is known to have started from, in place of what a method's stages say.
         seen: the files that it comes from, so that no stage is its own.
 
     Raises:
@@ -89,14 +89,12 @@ def from_config(
     methods = [made for entry in callbacks if (made := _method(entry, where)) is not None]
     also = [_mapping(entry, f"{where}: data.also").get("task") for entry in listed(data.get("also"))]
     if also:
-        from ftreg.methods.multi_task import MultiTask
+        from ftreg.core.method_registry import task_heads
 
-        methods.append(MultiTask({}))  # `ftreg fit` adds it too, with the tasks' heads
+        methods.append(task_heads()({}))  # `ftreg fit` adds it too, with the tasks' heads
     declared = [_task(task, where) for task in (data.get("task"), *also) if task is not None]
     loggers = [c.get("class_path") if isinstance(c, Mapping) else c for c in listed(trainer.get("logger"))]
-    for entry in callbacks if start is None else ():
-        if _bare(entry["class_path"]) == "TwoStage":
-            start = _start(entry["init_args"], where, seen)
+    start = start or _start(methods, where, seen)
     return Fit(
         methods=tuple(methods),
         tasks=tuple(name for name, known in declared if known),
@@ -114,16 +112,14 @@ def from_result(result: Fitted, where: str) -> Fit:
         UsageError: a method has an unknown option.
     """
     entries = [(method.name, method.options) for method in result.methods]
-    heads: list[Any] = [options.get("heads") for name, options in entries if name == "MultiTask"]
-    if not all(isinstance(head, Mapping) for head in heads):
-        raise UsageError(f"{where}: not the record of a run (MultiTask has no heads); run it again")
-    tasks = [result.task, *(task for head in heads for task in head)]
     start = from_result(result.start, where) if result.start else None
     known = {*GLUE, *TEXT_TASKS}
     classes = _methods() if entries else {}
-    found = (_method({"class_path": name, "init_args": o}, where) for name, o in entries if name in classes)
+    made = [_method({"class_path": name, "init_args": o}, where) for name, o in entries if name in classes]
+    methods = tuple(method for method in made if method is not None)
+    tasks = [result.task, *_tasks_of_heads(methods)]
     return Fit(
-        methods=tuple(method for method in found if method is not None),
+        methods=methods,
         tasks=tuple(task for task in tasks if task in known),
         own_methods=tuple(name for name, _ in entries if name not in classes),
         own_tasks=tuple(task for task in tasks if task not in known),
@@ -145,24 +141,39 @@ def from_folder(folder: Path) -> Fit:
     return from_config(_load(config), str(config), fit.start) if config.is_file() else fit
 
 
-def _start(options: Mapping[str, Any], where: str, seen: frozenset[Path]) -> Fit | None:
-    """Return the last of TwoStage's stages, which starts from those before it; or the run that its checkpoint is of."""
-    stages = listed(options.get("stages"))
-    if not stages:
-        run = Path(str(options.get("checkpoint"))).expanduser().parent.parent
+def _tasks_of_heads(methods: Sequence["Regularizer"]) -> list[str]:
+    """Return the names of the tasks that methods give heads of their own."""
+    if not methods:
+        return []  # without torch
+    from ftreg.core.roles import TaskHeads
+
+    return [task for method in methods if isinstance(method, TaskHeads) for task in method.heads]
+
+
+def _start(methods: Sequence["Regularizer"], where: str, seen: frozenset[Path]) -> Fit | None:
+    """Return the last of a method's stages, which starts from those before it; or the run that its checkpoint is of."""
+    if not methods:
+        return None  # without torch
+    from ftreg.core.roles import StartsFromFits
+    from ftreg.run.stages import with_start
+
+    start = next((method for method in methods if isinstance(method, StartsFromFits)), None)
+    if start is None or not (start.stages or start.checkpoint):
+        return None
+    if not start.stages:
+        run = Path(str(start.checkpoint)).expanduser().parent.parent
         return from_folder(run) if (run / RESULT).is_file() else None
-    *before, own = stages
+    *before, own = start.stages
     if isinstance(own, str):
         path = Path(own).expanduser()
         if path.resolve() in seen:
             raise UsageError(f"{where}: stage {own} has itself as a stage; leave it out")
-        own, where, seen = _load(path), str(path), seen | {path.resolve()}
-    own = _mapping(own, f"{where}: TwoStage.stages")
+        own, where, seen = dict(_load(path)), str(path), seen | {path.resolve()}
+    config = _mapping(own, f"{where}: {start.name}.stages")
     if before:
-        trainer = _mapping(own.get("trainer"), f"{where}: trainer")
-        earlier = {"class_path": "TwoStage", "init_args": {**options, "stages": before, "head": "new"}}
-        own = {**own, "trainer": {**trainer, "callbacks": [earlier, *listed(trainer.get("callbacks"))]}}
-    return from_config(own, where, seen=seen)
+        trainer = _mapping(config.get("trainer"), f"{where}: trainer")
+        config = {**config, "trainer": with_start(trainer, start.within_stage(before))}
+    return from_config(config, where, seen=seen)
 
 
 def _task(task: Any, where: str) -> tuple[str, bool]:
@@ -204,11 +215,9 @@ def _method(entry: Mapping[str, Any], where: str) -> "Regularizer | None":
 
 def _methods() -> dict[str, type["Regularizer"]]:
     """Return every method by its bare name: those of this package, and one's own that have been imported."""
-    import ftreg.methods
-    import ftreg.methods.multi_task  # noqa: F401
-    from ftreg.core.method_registry import subclasses
+    from ftreg.core.method_registry import shipped_or_imported
 
-    return {cls.__name__: cls for cls in subclasses()}
+    return shipped_or_imported()
 
 
 def _class(name: str, where: str) -> type:

@@ -1,6 +1,8 @@
 """Stage one is an ordinary fit before the target's, in the same launch, kept under its identity and trained once.
 
-    ftreg fit  ──▶  TwoStage(stages=[a, b])  ──▶  fit b, with TwoStage(stages=[a])  ──▶  …  ──▶  the target's fit
+    ftreg fit  ──▶  a start with stages [a, b]  ──▶  fit b, from a start with stages [a]  ──▶  …  ──▶  the target's fit
+
+The stages are those of a method that starts from other fits (`ftreg.core.roles.StartsFromFits`).
 
 A stage is what `ftreg fit` would read from a file: groups `model`, `data`, `trainer` and `seeds`. It takes from the
 target's configuration, unless it says otherwise, the backbone, where the data lie, and how and where a run is computed
@@ -21,6 +23,8 @@ from ftreg._base.atomic import write_atomically
 from ftreg._base.errors import UsageError
 from ftreg._base.launch import first, launch
 from ftreg._base.names import listed
+from ftreg.core.method_registry import shipped_or_imported
+from ftreg.core.roles import StartsFromFits
 from ftreg.run.identity import ELSEWHERE
 from ftreg.run.places import RESULT
 from ftreg.run.result import RunResult, StageResult
@@ -33,30 +37,42 @@ INHERITED = (ELSEWHERE - {"default_root_dir", "enable_checkpointing"}) | {"preci
 """Trainer options that a stage takes from the target."""
 
 
-def two_stage_options(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the options of the TwoStage in a resolved configuration, if it has stages to run."""
+def staged(config: Mapping[str, Any]) -> StartsFromFits | None:
+    """Return the method of a resolved configuration that starts from stages, if there is one and it has some."""
+    known = shipped_or_imported()
     for entry in listed(config["trainer"].get("callbacks")):
-        if entry["class_path"].rpartition(".")[2] == "TwoStage" and entry["init_args"].get("stages"):
-            return dict(entry["init_args"])
+        cls = known.get(entry["class_path"].rpartition(".")[2])
+        if cls is not None and issubclass(cls, StartsFromFits) and entry["init_args"].get("stages"):
+            return cls(**entry["init_args"])
     return None
 
 
-def stage_arguments(two_stage: Mapping[str, Any], target: Mapping[str, Any]) -> list[str]:
-    """Return `ftreg fit`'s arguments for the last of the stages; the ones before it are its own TwoStage's.
+def with_start(trainer: Mapping[str, Any], start: StartsFromFits) -> dict[str, Any]:
+    """Return a stage's trainer options, to whose callbacks the method is added that it starts with itself."""
+    entry = {"class_path": start.name, "init_args": start.options()}
+    return {**trainer, "callbacks": [entry, *listed(trainer.get("callbacks"))]}
+
+
+def stage_folder(start: StartsFromFits, task: str, identity: str) -> Path:
+    """Return the folder of a stage that is on the named task and has this identity."""
+    return Path(start.store).expanduser() / f"{task}-{identity}"
+
+
+def stage_arguments(start: StartsFromFits, target: Mapping[str, Any]) -> list[str]:
+    """Return `ftreg fit`'s arguments for the last of the stages, which itself starts from the ones before it.
 
     Args:
-        two_stage: the method's options.
+        start: the method whose stages they are.
         target: the resolved configuration of the fit that starts from the stage.
 
     Raises:
         UsageError: a stage is no configuration.
     """
-    *before, own = (_on_some_data(_groups(stage), target) for stage in two_stage["stages"])
+    *before, own = (_on_some_data(_groups(stage), target) for stage in start.stages or [])
     inherited = {name: target["trainer"][name] for name in INHERITED if target["trainer"].get(name) is not None}
     trainer = inherited | own["trainer"]
     if before:
-        earlier = {"class_path": "TwoStage", "init_args": {**two_stage, "stages": before, "head": "new"}}
-        trainer["callbacks"] = [earlier, *listed(trainer.get("callbacks"))]
+        trainer = with_start(trainer, start.within_stage(before))
     merged = {
         "model": {"backbone": target["model"]["backbone"]} | own["model"],
         "data": own["data"],

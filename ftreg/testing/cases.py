@@ -114,7 +114,7 @@ def companions(method: Regularizer) -> list[Regularizer]:
         if other.name != method.name
         and not other.claims & method.claims
         and not (_maps(other) and _maps(method))
-        and (method.supervised or other.family != "smoothness")
+        and (method.supervised or not other.needs_trained_head)
     ]
 
 

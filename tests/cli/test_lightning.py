@@ -63,7 +63,7 @@ def test_a_fit_that_was_stopped_says_so(tmp_path: Path, capsys: pytest.CaptureFi
     ("arguments", "line"),
     [
         (["fit", f"{ADD}=StochasticWeightAveraging", f"{OF}.swa_lrs=1e-3"], "give WeightAveraging"),
-        (["fit", f"{ADD}=BackboneFinetuning"], "give HeadFirst or GradualUnfreezing"),
+        (["fit", f"{ADD}=BackboneFinetuning"], "give GradualUnfreezing or HeadFirst"),
         (["fit", "--trainer.overfit_batches=2"], "set data.train_subset"),
         (["fit", "--trainer.precision=16-mixed"], "give trainer.precision=bf16-mixed"),
         (["fit", f"{ADD}=EarlyStopping", f"{OF}.monitor=val_loss"], "Valid: selection/loss, selection/score"),

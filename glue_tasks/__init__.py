@@ -1,4 +1,4 @@
-"""GLUE and tasks like it: declarations, data from five sources, a Lightning data module, server files.
+"""GLUE, and tasks like it, are declared, read from five sources, served as a Lightning data module, and handed in.
 
 Importing the package imports neither torch nor datasets; each name below is imported when first used.
 """

@@ -41,7 +41,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 
 @contextmanager
 def together(folder: Path) -> Iterator[Path]:
-    """An empty folder that is moved into `folder` file by file at the end; an error before that leaves all as it was.
+    """Fill an empty folder that is moved into `folder` file by file at the end; an error before leaves all as it was.
 
     Raises `OSError`.
     """
@@ -85,7 +85,7 @@ def tidy(folder: Path) -> None:
 
 @contextmanager
 def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
-    """A locked file, or folder, beside `path`; it is gone at the end."""
+    """Make a locked file, or folder, beside `path`; it is gone at the end."""
     while True:
         # Not by the process's number: two containers may have the same.
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
@@ -101,7 +101,7 @@ def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[bool | None]:
-    """Whether the file is locked here: not if another process has it, or took it away; None if nothing can be told."""
+    """Lock the file and say whether it is: not if another process has it, or took it away; None if nobody can tell."""
     if fcntl is None:
         yield None
         return
@@ -136,7 +136,7 @@ def _remove(path: Path) -> None:
 
 
 def _make(folder: Path) -> None:
-    """A folder and those above it, each on the disk."""
+    """Make a folder and those above it, each on the disk."""
     if not folder.is_dir():
         _make(folder.parent)
         folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Tasks that train beside the main one: what is read of them is their training rows, and no other."""
+"""Auxiliary tasks train beside the main one: what is read of them is their training rows, and no other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from glue_tasks.tasks import Task
 
 @dataclass(frozen=True)
 class Beside:
-    """A task that trains beside the main one.
+    """An auxiliary task trains beside the main one.
 
     Args:
         task: name of a GLUE task, or a declaration of one's own.
@@ -36,7 +36,7 @@ class Beside:
 
 
 class Other:
-    """The training rows of such a task. It is never evaluated, so they are all of its split, under any protocol.
+    """Such a task's training rows are all of its split, under any protocol, as it is never evaluated.
 
     Args:
         beside: as declared.
@@ -81,7 +81,7 @@ class Other:
 def others(
     also: Sequence[Beside] | None, main: Task, source: Source, path: str | None, split_seed: int
 ) -> dict[str, Other]:
-    """Every task beside the main one, by the name of its rows, `train/<task>`; `DataError` for one that is there twice.
+    """Return every auxiliary task by the name of its rows, `train/<task>`; `DataError` for one that is there twice.
 
     Arguments as of `Other`.
     """

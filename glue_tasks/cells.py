@@ -1,4 +1,4 @@
-"""Lines of a TSV or CSV file as cells; and whether the quotes in a TSV file are its texts' own.
+"""Lines of a TSV or CSV file are split into cells, once it is known whether a TSV file's quotes are its texts' own.
 
 The official GLUE files are never quoted. pandas and others quote what needs it (a tab, a newline, a quote) or all text.
 """
@@ -19,7 +19,7 @@ LIMIT = 2**31 - 1
 
 
 def separated(text: Iterator[str], file: Path) -> Cells:
-    """Of a CSV file, quoted as in RFC 4180; rows end with any of LF, CRLF and CR."""
+    """Yield the rows of a CSV file, quoted as in RFC 4180; they end with any of LF, CRLF and CR."""
     csv.field_size_limit(LIMIT)
     reader = csv.reader(_at_returns(text), strict=True)
     start = 1
@@ -33,7 +33,7 @@ def separated(text: Iterator[str], file: Path) -> Cells:
 
 
 def _at_returns(text: Iterator[str]) -> Iterator[str]:
-    """The lines, those cut that CR alone ends."""
+    """Yield the lines, those cut that CR alone ends."""
     for line in text:
         if "\r" in line.removesuffix("\n").removesuffix("\r"):
             yield from re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", line)
@@ -42,13 +42,13 @@ def _at_returns(text: Iterator[str]) -> Iterator[str]:
 
 
 def tabbed(text: Iterator[str]) -> Cells:
-    """Of a TSV file that is not quoted: columns end at a tab, rows at a newline."""
+    """Yield the rows of a TSV file that is not quoted: columns end at a tab, rows at a newline."""
     for number, line in enumerate(text, start=1):
         yield number, line.removesuffix("\n").removesuffix("\r").split("\t")
 
 
 def perhaps_quoted(text: Iterator[str], file: Path) -> Cells:
-    """Of a TSV file of one's own, whose quotes are undone if all of it can only be quoted.
+    """Yield the rows of a TSV file of one's own, whose quotes are undone if all of it can only be quoted.
 
     It is, where quotes stand around whole cells alone, each of which needs them or each of which, the header's too,
     has them. A quote that only some cells start with is a text's own.
@@ -90,7 +90,7 @@ def _quoted(rows: Sequence[tuple[int, list[str]]], file: Path) -> bool:
 
 
 def _joined(rows: Sequence[tuple[int, list[str]]], width: int) -> list[tuple[int, list[str]]] | None:
-    """Rows whose quoted cells hold tabs and newlines; None where that gives no table."""
+    """Return rows whose quoted cells hold tabs and newlines; None where that gives no table."""
     whole = "\n".join("\t".join(cells) for _, cells in rows)
     found: list[tuple[int, list[str]]] = []
     cells: list[str] = []

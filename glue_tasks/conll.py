@@ -1,4 +1,4 @@
-"""Files with a token a line, as the CoNLL shared tasks have them, read strictly; and JSONL with lists of tokens.
+"""Files with a token a line, as the CoNLL shared tasks have them, are read strictly, and JSONL with lists of tokens.
 
     EU      NNP  B-NP  B-ORG
     rejects VBZ  B-VP  O
@@ -24,7 +24,7 @@ DOCUMENT = "-DOCSTART-"
 
 @dataclass(frozen=True)
 class Sentences:
-    """The tokens of each sentence, and its labels as they are written there, one a token; None if the file has none."""
+    """Sentences have tokens, and labels as they are written there, one a token; None if the file has none."""
 
     tokens: list[list[str]]
     labels: list[list[str]] | None
@@ -67,7 +67,7 @@ def read(file: Path, task: Task, label_required: bool = True) -> Sentences:
 
 
 class _Columns:
-    """Which columns the token and its label are in, found on the first line and the same on all.
+    """The columns of the token and its label are found on the first line, and are the same on all.
 
     Args:
         file: for complaints.
@@ -82,7 +82,7 @@ class _Columns:
         self.label: int | None = None
 
     def cells(self, number: int, text: str) -> tuple[str, str]:
-        """The token of a line, and its label; "" where there is none."""
+        """Return the token of a line, and its label; "" where there is none."""
         cells = [cell.strip(" ") for cell in text.split("\t")] if "\t" in text else re.split(" +", text.strip(" "))
         if not self.first:
             self._find(number, cells)
@@ -178,7 +178,7 @@ def check_lists(tokens: object, labels: object, task: Task, place: str, labelled
 
 
 def encoded(task: Task, found: Sentences, may_be_unlabelled: bool) -> list[list[int]]:
-    """The class ids of each sentence's tokens, by name as `glue_tasks.labels.encode` has it; -1 where there are none.
+    """Return the class ids of each sentence's tokens, by name as `glue_tasks.labels.encode` does; -1 for none.
 
     Raises `DataError`: a label that the task has not.
     """

@@ -1,4 +1,4 @@
-"""GLUE as a Lightning data module: the splits as tokens in memory, with loaders that resume exactly."""
+"""GLUE is a Lightning data module here: the splits are tokens in memory, with loaders that resume exactly."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -23,7 +23,7 @@ from glue_tasks.tokens import load_tokenizer, tokenise
 
 
 class GlueDataModule(Splits, pl.LightningDataModule):
-    """The splits of one task.
+    """The data module has the splits of one task.
 
     Protocol `holdout` carves a split `selection` out of train, to choose everything by, and leaves the dev
     splits for the end. `dev` trains on all of train and evaluates on the dev splits. When `train_split` names
@@ -93,7 +93,7 @@ class GlueDataModule(Splits, pl.LightningDataModule):
     # Tokens
 
     def rows(self, split: str) -> Rows:
-        """A split's tokens, made once."""
+        """Return a split's tokens, made once."""
         if split not in self._rows:
             task = self.beside[split].task if split in self.beside else self.task
             self._rows[split] = tokenise(split, self.table(split), task, self.vocabulary, self.max_length)
@@ -144,7 +144,7 @@ class GlueDataModule(Splits, pl.LightningDataModule):
         return self._train_loader
 
     def state_dict(self) -> dict[str, State]:
-        """Where the training loader is.
+        """Return where the training loader is.
 
         Lightning restores a loader's own state only if nobody asked for the number of steps before, as schedules do.
         """
@@ -171,20 +171,20 @@ class GlueDataModule(Splits, pl.LightningDataModule):
         return [self.eval_loader(split) for split in splits]
 
     def eval_loader(self, split: str) -> EvalLoader:
-        """This process's part of any split."""
+        """Return a loader of this process's part of any split."""
         world, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
         return EvalLoader(self.rows(split), self.eval_batch_size, world, rank)
 
     # Scores
 
     def metrics(self, split: str) -> MetricCollection:
-        """Fresh metrics for a split's predictions once they are gathered from all ranks, each row once."""
+        """Return fresh metrics for a split's predictions once they are gathered from all ranks, each row once."""
         return metrics(self.task, sync_on_compute=False)
 
     def score(self, scores: Mapping[str, float]) -> float:
-        """What a checkpoint is chosen by, of a split's scores: see `glue_tasks.metrics.combined`."""
+        """Return what a checkpoint is chosen by, of a split's scores: see `glue_tasks.metrics.combined`."""
         return combined(self.task, scores)
 
     def majority(self, split: str) -> dict[str, float]:
-        """The scores on a split of a constant that is made of train: see `glue_tasks.metrics.majority`."""
+        """Return the scores on a split of a constant that is made of train: see `glue_tasks.metrics.majority`."""
         return majority(self.task, self.table("train"), self.table(split))

@@ -1,4 +1,4 @@
-"""Files as lines of UTF-8 text; what is none says at which line, and what it looks like instead."""
+"""Files are read as lines of UTF-8 text; one that is none is refused with the line, and what it looks like instead."""
 
 import codecs
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ AROUND = 12
 
 
 def lines(file: Path) -> Iterator[str]:
-    r"""The lines with their ends, which are `\n`, without a byte order mark.
+    r"""Yield the lines with their ends, which are `\n`, without a byte order mark.
 
     Raises `DataError`: it cannot be read, is no ordinary file, is in another encoding or none, holds a NUL.
     """

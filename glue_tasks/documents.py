@@ -1,4 +1,4 @@
-"""Plain text files as documents of sentences, and the tasks for further pre-training that are made from them."""
+"""Plain text files are documents of sentences, and tasks for further pre-training are made from them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ SEED = 0
 
 
 def columns(task: Task, path: str | None) -> Columns:
-    """The text columns of one of `TASKS`, and `label`, from the documents at `path`.
+    """Return the text columns of one of `TASKS`, and `label`, from the documents at `path`.
 
     Raises `DataError`, as `read` does, and where the documents give no pair of sentences.
     """
@@ -51,7 +51,7 @@ def columns(task: Task, path: str | None) -> Columns:
 
 
 def read(path: str | None) -> list[list[str]]:
-    """The documents of a UTF-8 text file, or of all *.txt in a folder in the order of their names.
+    """Return the documents of a UTF-8 text file, or of all *.txt in a folder in the order of their names.
 
     One text a line, stripped; empty lines and the ends of files separate documents. None is empty.
 

@@ -1,4 +1,4 @@
-"""Scores of a task of tokens, of whole splits: of its entities, as conlleval and seqeval count them, and of its tokens.
+"""A task of tokens is scored over a whole split: its entities, as conlleval and seqeval count them, and its tokens.
 
 With n the entities of the data, p those that are predicted and r the predicted ones that have the type, the first and
 the last word of one of the data:
@@ -23,7 +23,7 @@ Which = Literal["precision", "recall", "f1"]
 
 
 class EntityScore(Metric):
-    """Precision, recall or F1 of all entities of a split together.
+    """An entity score is the precision, recall or F1 of all entities of a split together.
 
     Args:
         tags: the task's labels, in id order.
@@ -45,21 +45,21 @@ class EntityScore(Metric):
             self.add_state(name, torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, predictions: Tensor, labels: Tensor, words: Tensor) -> None:
-        """Class ids of tokens [words], row after row, and how many each row has [rows]."""
+        """Take class ids of tokens [words], row after row, and how many each row has [rows]."""
         for counts in entity_counts(self.tags, predictions, labels, words):
             self.right += counts[0]
             self.predicted += counts[1]
             self.there += counts[2]
 
     def compute(self) -> Tensor:
-        """Scalar float32."""
+        """Return the score, a scalar float32."""
         among = {"precision": self.predicted, "recall": self.there, "f1": self.predicted + self.there}[self.which]
         right = 2 * self.right if self.which == "f1" else self.right
         return torch.where(among > 0, right.double() / among, 0.0).float()
 
 
 def entity_counts(tags: Sequence[str], predictions: Any, labels: Any, words: Any) -> list[tuple[int, int, int]]:
-    """Of each row, how many entities are predicted rightly, are predicted, and are there.
+    """Count, for each row, how many entities are predicted rightly, are predicted, and are there.
 
     Args:
         tags: by class id; the last stands for `UNSEEN`.
@@ -76,7 +76,7 @@ def entity_counts(tags: Sequence[str], predictions: Any, labels: Any, words: Any
 
 
 class TokenAccuracy(Metric):
-    """The share of all tokens of a split that have their label.
+    """Token accuracy is the share of all tokens of a split that have their label.
 
     Args:
         labels: the task's, in id order.
@@ -96,10 +96,10 @@ class TokenAccuracy(Metric):
             self.add_state(name, torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, predictions: Tensor, labels: Tensor, words: Tensor) -> None:
-        """As `EntityScore.update`."""
+        """Take the same as `EntityScore.update`."""
         self.right += (torch.where(predictions == UNSEEN, self.outside, predictions) == labels).sum()
         self.total += labels.numel()
 
     def compute(self) -> Tensor:
-        """Scalar float32; 0 without any token."""
+        """Return the accuracy, a scalar float32; 0 without any token."""
         return torch.where(self.total > 0, self.right.double() / self.total, 0.0).float()

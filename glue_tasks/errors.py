@@ -1,5 +1,5 @@
-"""The one exception of the package."""
+"""The package raises one exception of its own."""
 
 
 class DataError(ValueError):
-    """Bad input. Its ``str()`` is a single line: what was wrong, where, and what to do about it."""
+    """The input is bad: ``str()`` of the error is a single line: what was wrong, where, and what to do about it."""

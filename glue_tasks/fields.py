@@ -1,4 +1,4 @@
-"""The fields of a task's declaration: what each may hold, and what is wrong with one, with its remedy.
+"""The fields of a task's declaration are checked: what each may hold, what is wrong with one, and the remedy.
 
 Types come first, for a declaration may be a mapping that was read from a file. Nothing here imports torch.
 """
@@ -20,7 +20,7 @@ GROUPINGS = ("shared", "contained", "none")
 
 
 def problems(task: Fields) -> Iterator[Problem]:
-    """All that is wrong with the fields of a task, worst first: names, then types, then what contradicts itself."""
+    """Yield what is wrong with the fields of a task, worst first: names, then types, then what contradicts itself."""
     found = [*_unknown(task, TASK, "", "a task"), *_missing(task, ("name", "columns"), ""), *_wrong(task, TASK, "")]
     for group, (kinds, required) in NESTED.items():
         inner = plain(task.get(group))

@@ -1,4 +1,4 @@
-"""Ordinary files: a pipe, a socket or a device in the place of one may have no end, or no beginning."""
+"""Only ordinary files are read: a pipe, a socket or a device may have no end, or no beginning."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ UNITS = {"GB": 10**9, "MB": 10**6, "kB": 10**3}
 
 
 def fault(file: Path, most: int | None = None) -> str:
-    """What keeps `file` from being read; empty for an ordinary file, and for one that is not there.
+    """Return what keeps `file` from being read; empty for an ordinary file, and for one that is not there.
 
     Args:
         most: bytes that such a file may have.
@@ -35,7 +35,7 @@ def fault(file: Path, most: int | None = None) -> str:
 
 
 def ordinary(file: Path, most: int | None = None) -> Path:
-    """The same file, for a reader: `with ordinary(file).open() as stream`.
+    """Return the same file, if it is ordinary: `with ordinary(file).open() as stream`.
 
     Args:
         most: bytes that such a file may have.
@@ -49,7 +49,7 @@ def ordinary(file: Path, most: int | None = None) -> Path:
 
 
 def inside(folder: Path) -> str:
-    """What a folder holds, in words, for a complaint about what it does not hold."""
+    """Return what a folder holds, in words, for a complaint about what it does not hold."""
     if not folder.exists():
         return "there is no such folder"
     if not folder.is_dir():

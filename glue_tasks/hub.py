@@ -1,4 +1,4 @@
-"""A split from the Hugging Face Hub, failing soon where it cannot be reached."""
+"""A split is read from the Hugging Face Hub, which fails soon where that cannot be reached."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ _ELSEWHERE = "use data.source=tsv (or files) with data.path, or data.source=samp
 
 
 def load(task: Task, split: str) -> Dataset:
-    """The rows of a split, as `glue_tasks.sources.load` describes them.
+    """Read the rows of a split, as `glue_tasks.sources.load` describes them.
 
     Raises `DataError`.
     """
@@ -51,7 +51,7 @@ def load(task: Task, split: str) -> Dataset:
 
 
 def _labels(task: Task, data: Dataset, flagged: bool, where: Callable[[int], str], withheld: bool) -> list[object]:
-    """A label a row, or the ascending ids of its labels."""
+    """Return a label a row, or the ascending ids of its labels."""
     if flagged:
         flags = {name: [_written(value, None) for value in data[name][:]] for name in task.labels}
         return [*label_sets.from_flags(task, flags, where, withheld)]
@@ -78,14 +78,14 @@ def _of_tokens(task: Task, data: Dataset, where: Callable[[int], str], withheld:
 
 
 def _written(value: object, names: list[str] | None) -> str:
-    """A Hub label by its name, where its column has names."""
+    """Return a Hub label by its name, where its column has names."""
     if value is None:
         return ""
     return names[value] if names and isinstance(value, int) and value >= 0 else str(value)
 
 
 def fetch(task: Task, split: str) -> tuple[Dataset, str]:
-    """The split as the Hub has it, and its name for messages; from the local cache if HF_HUB_OFFLINE is set.
+    """Read the split as the Hub has it, and its name for messages; from the local cache if HF_HUB_OFFLINE is set.
 
     Raises `DataError` where there is no such data set, split or connection. No other source is tried.
     """
@@ -106,7 +106,7 @@ def fetch(task: Task, split: str) -> tuple[Dataset, str]:
 
 
 def _reach(path: str, revision: str | None, place: str) -> None:
-    """One short request: without it `load_dataset` retries an unreachable Hub for minutes."""
+    """Make one short request: without it `load_dataset` retries an unreachable Hub for minutes."""
     try:
         HfApi().dataset_info(path, revision=revision, timeout=TIMEOUT)
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:

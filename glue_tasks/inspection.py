@@ -1,4 +1,4 @@
-"""What a training table says of itself that its owner may not know: a class that is missing, texts that are empty."""
+"""A training table is inspected for what its owner may not know: a class that is missing, texts that are empty."""
 
 import numpy as np
 from datasets import Dataset

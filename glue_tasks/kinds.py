@@ -1,4 +1,4 @@
-"""What a task predicts, one of four kinds, and the metrics that each kind may have.
+"""A task is of one of four kinds, by what it predicts, and each kind has its metrics.
 
 single_label   one class a row
 multi_label    any subset of the labels a row, none of them too
@@ -36,12 +36,12 @@ _CALLED: Mapping[Kind, str] = {
 
 
 def kind_of(kind: Kind | None, labels: Sequence[str]) -> Kind:
-    """The kind of a task: as declared; else one class of the labels, or a number where there are none."""
+    """Return the kind of a task: as declared; else one class of the labels, or a number where there are none."""
     return kind or ("single_label" if labels else "regression")
 
 
 def default_metrics(kind: Kind | None, labels: Sequence[str]) -> tuple[str, ...]:
-    """The metrics of a task that declares none.
+    """Return the metrics of a task that declares none.
 
     An unbounded error says little without a scale, so none is among a regression's. A task of tokens is scored by its
     entities, where its labels are tags of some.
@@ -53,13 +53,13 @@ def default_metrics(kind: Kind | None, labels: Sequence[str]) -> tuple[str, ...]
 
 
 def metric_name(metric: str | Mapping[str, Any]) -> str:
-    """What a metric is called in records and tables: a class by its name without modules."""
+    """Return what a metric is called in records and tables: a class by its name without modules."""
     path = metric if isinstance(metric, str) else str(metric["class_path"])
     return path.rpartition(".")[2]
 
 
 def metric_problems(metrics: Sequence[str | Mapping[str, Any]], kind: Kind, labels: Sequence[str]) -> Iterator[str]:
-    """What is wrong with the metrics of a task, a sentence each."""
+    """Yield what is wrong with the metrics of a task, a sentence each."""
     allowed, called = METRICS[kind], _CALLED[kind]
     names = [metric_name(metric) for metric in metrics]
     for name, metric in zip(names, metrics, strict=True):
@@ -85,7 +85,7 @@ def metric_problems(metrics: Sequence[str | Mapping[str, Any]], kind: Kind, labe
 def kind_problems(
     task: Mapping[Any, Any], kind: Kind, columns: Sequence[str], labels: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
-    """What does not go with the kind of a task: a field, and a sentence."""
+    """Yield what does not go with the kind of a task: a field, and a sentence."""
     if kind == "regression" and labels:
         yield "kind", f"kind is regression, but there are labels ({listed(labels)}); leave one of them out"
     elif kind != "regression" and not labels:
@@ -136,5 +136,5 @@ def _of_conll(conll: Mapping[Any, Any], names: Sequence[str]) -> Iterator[str]:
 
 
 def plain(group: Any) -> Mapping[Any, Any] | None:
-    """The fields of a nested part of a declaration, be it a mapping or made of one; None where there is none."""
+    """Return the fields of a nested part of a declaration, be it a mapping or made of one; None where there is none."""
     return group if group is None or isinstance(group, Mapping) else getattr(group, "__dict__", None)

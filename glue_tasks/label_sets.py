@@ -1,4 +1,4 @@
-"""From how a source writes sets of labels to the ascending class ids of each row; an empty set is one too."""
+"""Sets of labels, however a source writes them, become each row's ascending class ids; an empty set is one too."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ FLAGS = {"0": False, "1": True, "false": False, "true": True}
 
 
 def from_cells(task: Task, cells: Sequence[str], where: Where, may_be_unlabelled: bool = False) -> list[list[int]]:
-    """Of cells with the names of a row's labels, `task.separator` between them, or a JSON list; an empty cell is no
+    """Read cells with the names of a row's labels, `task.separator` between them, or a JSON list; an empty cell is no
     label.
 
     With `may_be_unlabelled`, cells that are all empty are unlabelled rows, and so is a cell of -1.
@@ -31,7 +31,7 @@ def from_cells(task: Task, cells: Sequence[str], where: Where, may_be_unlabelled
 def from_names(
     task: Task, found: Sequence[Sequence[str]], where: Where, may_be_unlabelled: bool = False
 ) -> list[list[int]]:
-    """Of the names of each row's labels; what `glue_tasks.labels.encode` says of integers holds here too.
+    """Encode the names of each row's labels; what `glue_tasks.labels.encode` says of integers holds here too.
 
     Raises `DataError`: a name that the task has not, one that a row has twice, flags in the place of names.
     """
@@ -54,7 +54,7 @@ def from_names(
 def from_flags(
     task: Task, columns: Mapping[str, Sequence[str]], where: Where, may_be_unlabelled: bool = False
 ) -> list[list[int]]:
-    """Of a column of 0 and 1, or false and true, for each label, by its name.
+    """Read a column of 0 and 1, or false and true, for each label, by its name.
 
     With `may_be_unlabelled`, rows of nothing but -1, or of empty cells, are unlabelled.
 

@@ -1,4 +1,4 @@
-"""From how a source writes labels to class ids, by name, or to regression targets."""
+"""Labels, however a source writes them, become class ids, by name, or regression targets."""
 
 import math
 import re
@@ -22,7 +22,7 @@ def encode(
     may_be_unlabelled: bool = False,
     from_zero: Callable[[], bool] = lambda: False,
 ) -> list[int] | list[float]:
-    """Class ids (or float targets of a regression) of the labels `found`, one string per row.
+    """Return class ids (or float targets of a regression) of the labels `found`, one string per row.
 
     With `written`, exactly these strings stand for classes 0, 1, ... Without it, labels are mapped by name
     (`task.labels`); only where none of these names occurs and every label is an integer, integers are ids 0 to n-1.
@@ -50,7 +50,7 @@ def encode(
 
 
 def whole(text: str) -> str:
-    """An integer without the fraction that pandas gives it."""
+    """Return an integer without the fraction that pandas gives it."""
     return re.sub(r"^(\d+)\.0+$", r"\1", text)
 
 

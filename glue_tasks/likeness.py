@@ -1,4 +1,4 @@
-"""Whether a selection split is like the rows that it was carved out of, by what can be told without a model."""
+"""A selection split is compared with the rows that it was taken from, by what can be told without a model."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ CHANCE = 3.0
 
 
 def unlike(task: Task, table: Dataset, chosen: Indices, wanted: int) -> str:
-    """What sets the `chosen` rows apart from all, in words; nothing if nothing does.
+    """Return what sets the `chosen` rows apart from all, in words; nothing if nothing does.
 
     Looked at are their number, which is half of what is `wanted` at least; the share of every class, of rows with
     every label or type of entity, or the mean target; and of every text column the shares of empty texts and of the

@@ -1,4 +1,4 @@
-"""Batches of rows held in memory: training that resumes exactly, evaluation that counts every row once.
+"""Batches are made of rows in memory: training ones resume exactly, and evaluation counts every row once.
 
 Both loaders replace `torch.utils.data.DataLoader`, so Lightning neither injects a sampler nor rebuilds them.
 """
@@ -24,7 +24,7 @@ State = dict[str, int | str]
 
 
 class Batch(TypedDict):
-    """A micro-batch of B rows padded to its longest row, T tokens."""
+    """A batch is a micro-batch of B rows padded to its longest row, T tokens."""
 
     input_ids: Tensor
     """long [B, T]"""
@@ -54,7 +54,7 @@ class Batch(TypedDict):
 
 @dataclass(frozen=True)
 class Rows:
-    """One tokenised split in flat arrays: row r has `tokens[starts[r] : starts[r] + lengths[r]]`.
+    """Rows are one tokenised split in flat arrays: row r has `tokens[starts[r] : starts[r] + lengths[r]]`.
 
     Position 0 of the arrays belongs to no row. It holds what padding reads, so a batch is one gather.
     """
@@ -109,7 +109,7 @@ class Rows:
         return len(self.lengths)
 
     def collate(self, rows: Tensor, valid: Tensor) -> Batch:
-        """The batch of these positions, long [B], with `valid`, bool [B]."""
+        """Make the batch of these positions, long [B], with `valid`, bool [B]."""
         at = rows.numpy()  # numpy, because its gather takes half of torch's time at this size
         lengths = self.lengths[at]
         position = np.arange(lengths.max())
@@ -131,7 +131,7 @@ class Rows:
         return batch
 
     def digest(self) -> str:
-        """Hash of which rows these are, in which order, and of their tokens."""
+        """Return a hash of which rows these are, in which order, and of their tokens."""
         hashed = hashlib.blake2b(digest_size=8)
         for part in (self.row_ids.numpy(), self.lengths, self.tokens):
             hashed.update(part.tobytes())
@@ -139,7 +139,7 @@ class Rows:
 
 
 class EpochOrder:
-    """The order of the rows: a function of the seed and the epoch alone, so the same on every rank."""
+    """The order of an epoch's rows is a function of the seed and the epoch alone, so the same on every rank."""
 
     def __init__(self, rows: int, seed: int) -> None:
         self.rows, self.seed, self.epoch = rows, whole(seed, "order_seed"), 0
@@ -148,19 +148,19 @@ class EpochOrder:
         self.epoch = epoch
 
     def order(self) -> Tensor:
-        """Long [rows], a permutation."""
+        """Return the epoch's order, long [rows], a permutation."""
         return torch.randperm(self.rows, generator=stream("order", self.seed, self.epoch))
 
 
 def stream(*key: str | int) -> torch.Generator:
-    """A generator named by `key`."""
+    """Return a generator named by `key`."""
     # hashed, because generators seeded with neighbouring numbers need not be independent
     digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
 def deal(rows: Rows, batch: Tensor, cell: int, cells: int) -> Batch:
-    """One cell of a global batch: every cells-th of the positions `batch`, long [B], from the cell-th on.
+    """Return one cell of a global batch: every cells-th of the positions `batch`, long [B], from the cell-th on.
 
     A cell without rows gets one filler row.
     """
@@ -170,7 +170,7 @@ def deal(rows: Rows, batch: Tensor, cell: int, cells: int) -> Batch:
 
 
 class TrainLoader:
-    """Deals each global batch of at most `batch_size` rows into `accumulate` micro-batches on every rank.
+    """The training loader deals each global batch of at most `batch_size` rows into `accumulate` parts on every rank.
 
     Micro-batch a of a rank is cell a * world + rank, of world * accumulate. So every rank takes every micro-step,
     and an optimizer step sees exactly one global batch.
@@ -199,7 +199,7 @@ class TrainLoader:
             yield deal(self.rows, batch, micro * self.world + self.rank, cells)
 
     def state_dict(self) -> State:
-        """The position, the same on all ranks (only rank 0 writes it), and everything it depends on."""
+        """Return the position, the same on all ranks (only rank 0 writes it), and everything it depends on."""
         return {"position": self._position, **self._identity()}
 
     def load_state_dict(self, state: State) -> None:
@@ -247,7 +247,7 @@ _MEANING = {
 
 
 class EvalLoader:
-    """Rows rank, rank + world, ... in the table's order, `batch_size` at a time.
+    """The evaluation loader has rows rank, rank + world, ... in the table's order, `batch_size` at a time.
 
     Filler (copies of the last row, not valid) gives all ranks equally many rows and batches: Lightning's
     loops and the metrics' collectives need every rank in every step, even with fewer rows than ranks.

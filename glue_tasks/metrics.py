@@ -1,4 +1,4 @@
-"""The metrics of a task, exact under any sharding of the rows, defined where predictions are degenerate."""
+"""A task's metrics are exact under any sharding of the rows, and defined where predictions are degenerate."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,7 +28,7 @@ from glue_tasks.tasks import Task
 
 
 def metrics(task: Task, sync_on_compute: bool = True) -> MetricCollection:
-    """The task's metrics by name: `update(predictions, labels)`, both [N], class ids or floats.
+    """Return the task's metrics by name: `update(predictions, labels)`, both [N], class ids or floats.
 
     accuracy; f1 of class 1; macro_f1, the mean of every class's, of those that are predicted or there; micro_f1, of
     all decisions together; matthews; pearson, spearman; mse, mae, which are better the lower they are. `compute()`
@@ -102,12 +102,12 @@ _MAKERS: Mapping[Kind, Callable[[Task, dict[str, Any]], Makers]] = {
 
 
 def errors(task: Task) -> tuple[str, ...]:
-    """Names of those metrics of a task of which less is better."""
+    """Return the names of those metrics of a task of which less is better."""
     return tuple(name for name, metric in metrics(task).items() if not metric.higher_is_better)
 
 
 def combined(task: Task, scores: Mapping[str, float]) -> float:
-    """The one number that a checkpoint is chosen by; more is better.
+    """Return the one number that a checkpoint is chosen by; more is better.
 
     The mean of the task's metrics, as GLUE has it, where they share a scale: all are correlations, F1 scores or
     accuracies. Else the first of them alone, an error with its sign reversed.
@@ -123,7 +123,7 @@ SCORES = frozenset({*METRICS["single_label"], *METRICS["multi_label"], *METRICS[
 
 
 class Matthews(MulticlassConfusionMatrix):
-    """Matthews correlation; 0 where predictions or labels have one class only, as in scikit-learn.
+    """Matthews correlation is 0 where predictions or labels have one class only, as in scikit-learn.
 
     torchmetrics' own gives ±1 or a small number there.
     """
@@ -131,7 +131,7 @@ class Matthews(MulticlassConfusionMatrix):
     higher_is_better = True
 
     def compute(self) -> Tensor:
-        """Scalar float32."""
+        """Return the correlation, a scalar float32."""
         counts = super().compute().double()  # [true, predicted]
         true, predicted, total = counts.sum(1), counts.sum(0), counts.sum()
         covariance = counts.trace() * total - true @ predicted
@@ -140,7 +140,7 @@ class Matthews(MulticlassConfusionMatrix):
 
 
 class Correlation(Metric):
-    """Pearson's correlation of predictions and targets, or Spearman's, which is that of their `ranks`.
+    """This is Pearson's correlation of predictions and targets, or Spearman's, which is that of their `ranks`.
 
     NaN when either is constant or not finite. Keeps all values: torchmetrics' running Pearson turns NaN under
     DDP when a rank has no rows.
@@ -159,18 +159,18 @@ class Correlation(Metric):
         self.add_state("targets", [], dist_reduce_fx="cat")
 
     def update(self, predictions: Tensor, targets: Tensor) -> None:
-        """Both [N]."""
+        """Take predictions and targets, both [N]."""
         self.predictions.append(predictions.detach().float())
         self.targets.append(targets.detach().float())
 
     def compute(self) -> Tensor:
-        """Scalar float32."""
+        """Return the correlation, a scalar float32."""
         both = torch.stack([dim_zero_cat(self.predictions), dim_zero_cat(self.targets)])
         return correlation(both.double(), self.ranks).float()
 
 
 def correlation(values: Tensor, ranks: bool) -> Tensor:
-    """Pearson's (or, by ranks, Spearman's) correlation of the rows of `values`, float64 [2, N]; or NaN."""
+    """Return Pearson's (or, by ranks, Spearman's) correlation of the rows of `values`, float64 [2, N]; or NaN."""
     constant = values.shape[1] == 0 or bool((values.amin(1) == values.amax(1)).any())
     if constant or not bool(values.isfinite().all()):
         return values.new_tensor(torch.nan)
@@ -182,14 +182,14 @@ def correlation(values: Tensor, ranks: bool) -> Tensor:
 
 
 def average_ranks(values: Tensor) -> Tensor:
-    """The rank of each of the values [N], from 1; equal values share the mean of theirs."""
+    """Return the rank of each of the values [N], from 1; equal values share the mean of theirs."""
     _, position, counts = torch.unique(values, return_inverse=True, return_counts=True)
     ranks: Tensor = counts.cumsum(0) - (counts - 1) / 2
     return ranks.to(values.dtype)[position]
 
 
 def majority(task: Task, train: Dataset, table: Dataset) -> dict[str, float]:
-    """The scores on a table of one prediction for all of it: the commonest class of `train`, or its mean target.
+    """Return the scores on a table of one prediction for all of it: the commonest class of `train`, or its mean target.
 
     Of tokens, the commonest class of a token, most often O. Of sets of labels, those that more than half of the rows
     have.

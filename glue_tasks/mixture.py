@@ -1,4 +1,4 @@
-"""Training batches of several tasks in turn, each batch of one task, for one encoder with a head a task.
+"""Several tasks train in turn on one encoder with a head a task: each batch is of one task.
 
 Liu, He, Chen, Gao. *Multi-Task Deep Neural Networks for Natural Language Understanding*. ACL 2019, arXiv 1901.11504:
 an epoch is every task's batches merged and shuffled (Algorithm 1). With a temperature, tasks are drawn instead:
@@ -24,7 +24,7 @@ Sampling = Literal["proportional", "temperature"]
 
 
 class TaskOrder:
-    """Which task every optimizer step of an epoch is of: a function of the seed and the epoch alone.
+    """The order of an epoch's tasks, one an optimizer step, is a function of the seed and the epoch alone.
 
     Args:
         sizes: rows of each task.
@@ -49,13 +49,13 @@ class TaskOrder:
         self.epoch = epoch
 
     def probabilities(self) -> Tensor:
-        """Float64 [tasks], what a step's task is drawn with under `temperature`."""
+        """Return float64 [tasks], what a step's task is drawn with under `temperature`."""
         sizes = torch.tensor(self.sizes, dtype=torch.float64)
         weights = (sizes / sizes.max()) ** (1 / self.temperature)  # divided first: a small T overflows nothing
         return weights / weights.sum()
 
     def order(self) -> tuple[Tensor, Tensor]:
-        """Of every step of this epoch, its task and its batch's number among all that this task ever has.
+        """Return, for every step of this epoch, its task and its batch's number among all that this task ever has.
 
         Both long [steps].
         """
@@ -79,7 +79,7 @@ class TaskOrder:
 
 
 class MixtureLoader:
-    """Global batches of one task each, the same one on all ranks and micro-batches; dealt as `TrainLoader` deals.
+    """Global batches are of one task each, the same on all ranks and micro-batches, and dealt as `TrainLoader` deals.
 
     A task's rows are gone through in turn, in another order at each pass: a function of the seed, the task's name and
     the pass, so that no other task changes it.
@@ -127,7 +127,7 @@ class MixtureLoader:
             yield {**batch, "task": name}
 
     def _rows(self, name: str, number: int) -> Tensor:
-        """The rows of a task's batch with that number, long [at most batch_size]."""
+        """Return the rows of a task's batch with that number, long [at most batch_size]."""
         rows = len(self.tasks[name])
         turn, place = divmod(number, math.ceil(rows / self.batch_size))
         if self._orders.get(name, (-1,))[0] != turn:
@@ -136,7 +136,7 @@ class MixtureLoader:
         return self._orders[name][1][place * self.batch_size : (place + 1) * self.batch_size]
 
     def state_dict(self) -> State:
-        """The position, the same on all ranks (only rank 0 writes it), and everything it depends on."""
+        """Return the position, the same on all ranks (only rank 0 writes it), and everything it depends on."""
         return {"position": self._position, **self._identity()}
 
     def load_state_dict(self, state: State) -> None:

@@ -1,4 +1,4 @@
-"""Next sentence prediction (Devlin et al., 2019, section 3.1, task 2): does the second text follow the first?"""
+"""Next sentence prediction (Devlin et al., 2019, section 3.1, task 2) asks: does the second text follow the first?"""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ TASK = Task("nsp", ("first", "second"), ("next", "random"), title="NSP", dev=(),
 
 
 def pairs(documents: Sequence[Sequence[str]], seed: int) -> dict[str, list[str] | list[int]]:
-    """Columns first, second and label, a row for each two neighbouring sentences of a document.
+    """Make columns first, second and label, a row for each two neighbouring sentences of a document.
 
     Half of the rows get as second a sentence of another document: any document is as likely, and any sentence of
     it. Documents of fewer than two sentences are left out.

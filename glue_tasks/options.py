@@ -1,4 +1,4 @@
-"""What is wrong with the value of an option, by its declared type: `must be a whole number`, or nothing.
+"""An option's value is checked by its declared type, in words: it `must be a whole number`, say.
 
 jsonargparse lets null through whatever the type, and Python anything; NaN is a float.
 """
@@ -16,7 +16,7 @@ LARGEST = 2**63 - 1
 
 
 def faults(function: Callable[..., Any], given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(argument, what is wrong with its value, and what it must be) for each argument that does not fit its type.
+    """Yield (argument, what is wrong with its value, and what it must be) for each argument that does not fit its type.
 
     Args:
         function: whose annotations declare the types.
@@ -31,7 +31,7 @@ def faults(function: Callable[..., Any], given: Mapping[str, Any]) -> Iterator[t
 
 
 def fault(value: Any, hint: Any) -> str:
-    """What the value must be and is not; empty if it fits, or if nothing is known of such a type."""
+    """Return what the value must be and is not; empty if it fits, or if nothing is known of such a type."""
     kind, inner = get_origin(hint) or hint, get_args(hint)
     if kind in (Union, types.UnionType):
         wanted = [fault(value, one) for one in inner]
@@ -52,7 +52,7 @@ def fault(value: Any, hint: Any) -> str:
 
 
 def number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
-    """Whether it is a finite number in the range; a truth value is none."""
+    """Return whether it is a finite number in the range; a truth value is none."""
     return _real(value) and math.isfinite(value) and low <= float(value) <= high
 
 
@@ -61,7 +61,7 @@ def _whole(value: Any) -> bool:
 
 
 def _real(value: Any) -> bool:
-    """Whether it is a number that a float can hold; whether it is finite is for its range to say."""
+    """Return whether it is a number that a float can hold; whether it is finite is for its range to say."""
     if not isinstance(value, Real) or isinstance(value, bool):
         return False
     try:

@@ -1,4 +1,4 @@
-"""Whether what a model is trained on first holds rows that it is evaluated on afterwards."""
+"""Rows that a model is evaluated on must not be among those that it is trained on first."""
 
 import hashlib
 import re
@@ -18,7 +18,7 @@ WORDS = 4
 
 @dataclass(frozen=True)
 class Overlap:
-    """Evaluation rows that an earlier training table holds; the first of them as the example."""
+    """An overlap is of evaluation rows that an earlier training table holds; the first of them is the example."""
 
     counts: Mapping[str, int]
     """Rows found, by split; 0 where there are none."""
@@ -64,7 +64,7 @@ def overlap(
     train: Dataset,
     single: bool = False,
 ) -> Overlap | None:
-    """The rows of the splits `ours` that occur in the table `theirs`; None if there are none.
+    """Return the rows of the splits `ours` that occur in the table `theirs`; None if there are none.
 
     Texts are the same if their letters and digits are, case aside. Tables with as many columns have a row in
     common if they have all its texts, in any order. Otherwise, and with `single`, one text of at least `WORDS`
@@ -89,7 +89,7 @@ def overlap(
 
 
 def _keys(table: Dataset, columns: tuple[str, ...], single: bool, words: int = 1) -> Iterator[list[bytes]]:
-    """What each row is recognised by: a hash of its texts, or, if `single`, one of each text of enough words."""
+    """Yield what each row is recognised by: a hash of its texts, or, if `single`, one of each text of enough words."""
     for row in zip(*(texts(table, name) for name in columns), strict=True):
         parts = [_words(text) for text in row]
         if single:

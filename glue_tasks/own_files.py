@@ -1,4 +1,4 @@
-"""Files of one's own, one a split: which file it is, and its rows as a table."""
+"""Files of one's own are found, one a split, and their rows become a table."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ TOKEN_SUFFIXES = (".conll", ".txt", ".tsv", ".jsonl")
 
 
 def load(task: Task, split: str, path: str | None) -> Dataset:
-    """The rows of a split of a task's own files, as `glue_tasks.sources.load` describes them.
+    """Read the rows of a split of a task's own files, as `glue_tasks.sources.load` describes them.
 
     Raises `DataError`.
     """
@@ -39,7 +39,7 @@ def load(task: Task, split: str, path: str | None) -> Dataset:
         return _sets(task, found, file, withheld)
 
     def from_zero() -> bool:
-        """Whether label 0 occurs in train, for a file in which it does not."""
+        """Return whether label 0 occurs in train, for a file in which it does not."""
         if task.train in (None, split):
             return False
         try:
@@ -52,7 +52,7 @@ def load(task: Task, split: str, path: str | None) -> Dataset:
 
 
 def _find(split: str, path: str | None, suffixes: tuple[str, ...]) -> Path:
-    """The one file of a split, with one of the endings."""
+    """Return the one file of a split, with one of the endings."""
     example = f"data/{{split}}{suffixes[0] if suffixes is TOKEN_SUFFIXES else '.csv'}"
     if not path:
         raise DataError(f"data.source=files needs data.path: a folder, or a pattern such as {example}")
@@ -112,7 +112,7 @@ def encoded(
     withheld: bool,
     from_zero: Callable[[], bool] = lambda: False,
 ) -> Dataset:
-    """The rows of a file with a label each: its columns `names` are the task's, the rest goes to `encode`."""
+    """Return the rows of a file with a label each: its columns `names` are the task's, the rest goes to `encode`."""
     texts = {ours: found.columns[theirs] for ours, theirs in zip(task.columns, names, strict=True)}
     if label not in found.columns:
         return table(task, {**texts, "label": [UNLABELLED] * len(found.lines)})

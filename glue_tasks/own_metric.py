@@ -1,4 +1,4 @@
-"""A metric by class path: found, built for a task, and tried before anything is trained."""
+"""A metric by class path is found, built for a task, and tried before anything is trained."""
 
 import importlib
 import inspect
@@ -43,7 +43,7 @@ def import_classes(task: Task) -> None:
 
 
 def own_metric(task: Task, metric: str | Mapping[str, Any], sync_on_compute: bool) -> Metric:
-    """The metric at a class path with its options, and the number of classes (or of labels) where it wants one.
+    """Build the metric at a class path with its options, and the number of classes (or of labels) where it wants one.
 
     The module must have been imported: what a checkpoint or a record says imports nothing.
 

@@ -1,4 +1,4 @@
-"""Every task that has a name: GLUE's, and those made from plain text."""
+"""Tasks are found by name: GLUE's, and those made from plain text."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from glue_tasks.tasks import GLUE, Task, declare
 
 
 def task_of(given: object) -> Task:
-    """A task as an option gives it: by its name, by the fields of a declaration, or as it is; `DataError` otherwise."""
+    """Return the task that an option gives by name, by a declaration's fields, or as it is; `DataError` otherwise."""
     if isinstance(given, Task):
         return given
     if isinstance(given, str):
@@ -21,7 +21,7 @@ def task_of(given: object) -> Task:
 
 
 def find(name: str) -> Task:
-    """The task of that name, of GLUE or made from plain text; `DataError` with the nearest name and all otherwise."""
+    """Return the task of that name, of GLUE or made from text; `DataError` with the nearest name and all otherwise."""
     known = {**GLUE, **TASKS}
     if name in known:
         return known[name]

@@ -1,4 +1,4 @@
-"""Rows of a TSV, CSV or JSONL file, read strictly: every refusal names the file, the line and the remedy."""
+"""Rows of a TSV, CSV or JSONL file are read strictly: every refusal names the file, the line and the remedy."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ Rows = Iterator[tuple[int, Mapping[str, object]]]
 
 @dataclass(frozen=True)
 class Table:
-    """The columns asked for, and the line of the file that each row starts on."""
+    """A table has the columns asked for, and the line of the file that each row starts on."""
 
     columns: dict[str, list[str]]
     lines: list[int]
@@ -77,7 +77,7 @@ def read(
 def _flagged(
     text: tuple[str, ...], label: str, flags: tuple[str, ...], row: Mapping[str, object], file: Path
 ) -> tuple[str, ...]:
-    """The columns of a file with one for each flag; none if it has none of those."""
+    """Return the columns of a file with one for each flag; none if it has none of those."""
     there = [name for name in flags if name in row]
     if not there or (label in row and len(there) < len(flags)):
         return ()
@@ -132,7 +132,7 @@ def _separated(
 
 
 def _row(cells: list[str], names: tuple[str, ...], file: Path, line: int, unnamed: list[int]) -> dict[str, object]:
-    """A row by column; cells beyond the last column with a name need not be there, and are counted where they are."""
+    """Return a row by column; cells beyond the last named column need not be there, and are counted where they are."""
     named = max((place for place, name in enumerate(names, start=1) if name.strip()), default=0)
     if len(cells) < named or any(cells[len(names) :]):
         what, delimiter = DELIMITERS[file.suffix]
@@ -145,7 +145,7 @@ def _row(cells: list[str], names: tuple[str, ...], file: Path, line: int, unname
 
 
 def objects(file: Path) -> Rows:
-    """The objects of a JSONL file, by line; `DataError` for a line that is none."""
+    """Yield the objects of a JSONL file, by line; `DataError` for a line that is none."""
     for number, line in enumerate(lines(file), start=1):
         if not line.strip():
             continue

@@ -8,7 +8,7 @@ from glue_tasks.shown import shown
 
 
 def whole(value: SupportsIndex, option: str) -> int:
-    """The seed as a plain integer, which is what streams are named by and checkpoints hold.
+    """Return the seed as a plain integer, which is what streams are named by and checkpoints hold.
 
     Args:
         value: an integer of any kind; a truth value is none.

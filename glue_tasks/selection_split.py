@@ -1,4 +1,4 @@
-"""Which rows of a training split train, and which are kept to choose by."""
+"""A training split's rows train, but for those that are kept to choose by."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from glue_tasks.tasks import GLUE, Task
 def carve(
     task: Task, split: str, whole: Dataset, selection: int | None, subset: int | None, seed: int
 ) -> dict[str, Dataset]:
-    """`train` and `selection`; the selection depends on the rows and the seed, not on the subset.
+    """Split rows into `train` and `selection`; the selection depends on the rows and the seed, not on the subset.
 
     Warns where the selection is unlike the rows that it is carved out of.
 
@@ -68,7 +68,7 @@ def carve(
 
 
 def strata_of(task: Task, table: Dataset) -> Indices:
-    """The stratum of each row, int64 [rows]: its class, or its quantile bin in a regression.
+    """Return the stratum of each row, int64 [rows]: its class, or its quantile bin in a regression.
 
     The rarest label of its set; in a task of tokens, the rarest type of its entities, or its rarest label where the
     labels are no tags. Rows without any are a stratum of their own.
@@ -79,7 +79,7 @@ def strata_of(task: Task, table: Dataset) -> Indices:
 
 
 def groups(task: Task, table: Dataset) -> Indices:
-    """The group of each row, int64 [rows], as `Task.grouping` has it."""
+    """Return the group of each row, int64 [rows], as `Task.grouping` has it."""
     if task.grouping == "none":
         return np.arange(len(table))
     columns = task.columns if isinstance(task.grouping, str) else task.grouping
@@ -99,7 +99,7 @@ def _impossible(task: Task, split: str, whole: Dataset, selection: int) -> str:
 
 
 def _kept_together(task: Task, whole: Dataset) -> str:
-    """What joins the rows: the column with the text that most rows share."""
+    """Return what joins the rows: the column with the text that most rows share."""
     if task.grouping == "none":
         return "no rows are kept together"
     name, counts = _commonest(task, whole)
@@ -108,7 +108,7 @@ def _kept_together(task: Task, whole: Dataset) -> str:
 
 
 def _remedy(task: Task, whole: Dataset) -> str:
-    """Another grouping: by the other column, if it is not that alone by now, or none."""
+    """Suggest another grouping: by the other column, if it is not that alone by now, or none."""
     common = _commonest(task, whole)[0]
     others = [name for name in task.columns if name != common]
     if others and (isinstance(task.grouping, str) or (common in task.grouping and len(task.grouping) > 1)):
@@ -117,7 +117,7 @@ def _remedy(task: Task, whole: Dataset) -> str:
 
 
 def _commonest(task: Task, whole: Dataset) -> tuple[str, Counter[tuple[str, ...]]]:
-    """The column with the text that most rows share, and its texts that are not empty."""
+    """Return the column with the text that most rows share, and its texts that are not empty."""
     columns: Sequence[str] = task.columns if isinstance(task.grouping, str) else task.grouping
     counts = {name: Counter(text for text in map(normalise, texts(whole, name)) if any(text)) for name in columns}
     name = max(counts, key=lambda name: max(counts[name].values(), default=0))

@@ -1,4 +1,4 @@
-"""Sentence order prediction (ALBERT: Lan et al., 2020, section 3.1): are two neighbouring sentences in order?"""
+"""Sentence order prediction (ALBERT: Lan et al., 2020, section 3.1) asks: are two neighbouring sentences in order?"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,7 +10,7 @@ TASK = Task("sop", ("first", "second"), ("in_order", "swapped"), title="SOP", de
 
 
 def pairs(documents: Sequence[Sequence[str]], seed: int) -> dict[str, list[str] | list[int]]:
-    """Columns first, second and label, a row for each two neighbouring sentences of a document, half swapped.
+    """Make columns first, second and label, a row for each two neighbouring sentences of a document, half swapped.
 
     Documents of fewer than two sentences have no row, nor have neighbours that are the same.
     """

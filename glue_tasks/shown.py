@@ -1,4 +1,4 @@
-"""Values and names as a message quotes them: in one line, and no longer than a reader needs."""
+"""A message quotes values and names in one line, no longer than a reader needs."""
 
 import difflib
 import json
@@ -11,7 +11,7 @@ MOST = 160
 
 
 def shown(value: object, longest: int = LONGEST) -> str:
-    """Text as Python quotes it, another value as JSON writes it; cut where it is long."""
+    """Return text as Python quotes it, another value as JSON writes it; cut where it is long."""
     try:
         if isinstance(value, str):
             text = repr(value[:longest])
@@ -30,7 +30,7 @@ def _repr(value: object) -> str:
 
 
 def listed(names: Iterable[object], last: str = ", ") -> str:
-    """`a, b, c`, the last behind another word if one is given; each name and the list cut where they are long."""
+    """Return `a, b, c`, the last behind another word if one is given; names and the list are cut where long."""
     texts = [text if len(text) <= 40 else f"{text[:37]}..." for text in map(str, names)]
     if len(", ".join(texts)) > MOST:
         fit = next(n for n in range(len(texts), 0, -1) if len(", ".join(texts[:n])) <= MOST)
@@ -39,12 +39,12 @@ def listed(names: Iterable[object], last: str = ", ") -> str:
 
 
 def quoted(names: Iterable[object]) -> str:
-    """As `listed`, each name in quotes."""
+    """Return the same as `listed`, with each name in quotes."""
     return listed(repr(name) for name in names)
 
 
 def nearest(name: object, valid: Collection[str]) -> str:
-    """`did you mean 'x'? ` if some valid name is close, else nothing."""
+    """Return `did you mean 'x'? ` if some valid name is close, else nothing."""
     by_case = {text.lower(): text for text in valid}
     close = difflib.get_close_matches(str(name).lower()[:100], by_case, n=1)
     return f"did you mean {by_case[close[0]]!r}? " if close else ""

@@ -1,4 +1,4 @@
-"""One split of a task as a table in memory; every source gives the same columns and class ids."""
+"""One split of a task becomes a table in memory; every source gives the same columns and class ids."""
 
 import hashlib
 import json
@@ -73,7 +73,7 @@ def _misplaced(task: Task, source: Source) -> DataError:
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """sha256 of a table's content (column names, class names, values), however it was read or stored."""
+    """Return sha256 of a table's content (column names, class names, values), however it was read or stored."""
     digest = hashlib.sha256()
     for name in dataset.column_names:
         digest.update(json.dumps([name, class_names(dataset, name), dataset[name][:]]).encode())

@@ -1,4 +1,4 @@
-"""Which rows each split of a task has: as they were read, or carved out of train by the protocol."""
+"""Each split of a task has its rows as they were read, or out of train by the protocol."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -20,7 +20,7 @@ Protocol = Literal["holdout", "dev"]
 
 
 class Splits:
-    """The splits of one task as tables of text, each read when it is first asked for.
+    """One task's splits are tables of text, each read when it is first asked for.
 
     Arguments as of `glue_tasks.data.GlueDataModule`.
 
@@ -109,7 +109,7 @@ class Splits:
         return self.protocol == "holdout" and self.train_split is not None and self.task != TEXT
 
     def table(self, split: str) -> Dataset:
-        """The rows of a split: of `train` those trained on, `selection`, or any other as it was read.
+        """Return the rows of a split: of `train` those trained on, `selection`, or any other as it was read.
 
         `train/<task>` has those of a task beside this one.
         """

@@ -1,4 +1,4 @@
-"""The selection split, grouped and stratified, and stratified subsets.
+"""The selection split is grouped and stratified, and subsets are stratified.
 
 Every draw is a hash of (seed, purpose, row), so it depends on nothing else: no generator, no library version.
 """
@@ -22,12 +22,12 @@ BINS = 10
 
 
 def normalise(text: str) -> tuple[str, ...]:
-    """The words, lower-case and without punctuation; a text without any word is itself."""
+    """Return the words, lower-case and without punctuation; a text without any word is itself."""
     return tuple(re.findall(r"\w+", text.casefold())) or (text.strip(),)
 
 
 def group_rows(texts: Sequence[Sequence[str]], contained: bool = False, empty_joins: bool = False) -> Indices:
-    """The group of each row, int64 [rows]: rows that share a normalised text, directly or by a chain of rows.
+    """Return the group of each row, int64 [rows]: rows that share a normalised text, directly or by a chain of rows.
 
     An empty text joins nothing, unless `empty_joins`.
 
@@ -73,7 +73,7 @@ def _join(parent: list[int], a: int, b: int) -> None:
 
 
 def stratify(labels: NDArray[Any], regression: bool) -> Indices:
-    """The stratum of each row, int64 [rows]: its class, or its quantile bin in a regression."""
+    """Return the stratum of each row, int64 [rows]: its class, or its quantile bin in a regression."""
     if not regression:
         return labels.astype(np.int64)
     edges = np.unique(np.quantile(labels.astype(np.float64), np.linspace(0, 1, BINS + 1)[1:-1]))
@@ -81,7 +81,7 @@ def stratify(labels: NDArray[Any], regression: bool) -> Indices:
 
 
 def rarest(held: NDArray[np.bool_]) -> Indices:
-    """The stratum of each row that has any number of names: the rarest of them; one of its own for none.
+    """Return the stratum of each row that has any number of names: the rarest of them; one of its own for none.
 
     held: bool [rows, names]. The result is int64 [rows].
     """
@@ -92,7 +92,7 @@ def rarest(held: NDArray[np.bool_]) -> Indices:
 
 
 def selection_split(groups: Indices, strata: Indices, size: int, seed: int) -> Indices:
-    """Sorted rows of a selection split of at most `size` rows, as many as whole groups allow.
+    """Return sorted rows of a selection split of at most `size` rows, as many as whole groups allow.
 
     groups, strata: int64 [rows]. Groups are taken in random order, each as long as the quota of every stratum
     allows. Groups of over four rows and over a tenth of `size` stay in train: they would be the split.
@@ -115,7 +115,7 @@ def selection_split(groups: Indices, strata: Indices, size: int, seed: int) -> I
 
 
 def stratified_subset(strata: Indices, size: int, seed: int) -> Indices:
-    """Sorted positions of `size` rows, drawn with each stratum's share; `size` at most the number of rows."""
+    """Return sorted positions of `size` rows, drawn with each stratum's share; `size` at most the number of rows."""
     strata = np.unique(strata, return_inverse=True)[1]
     keys = np.array(draws(len(strata), seed, "subset"), np.uint64)
     parts = []
@@ -126,14 +126,14 @@ def stratified_subset(strata: Indices, size: int, seed: int) -> Indices:
 
 
 def draws(rows: int, seed: int, purpose: str) -> list[int]:
-    """A random number below 2**64 for every row."""
+    """Draw a random number below 2**64 for every row."""
     seed = whole(seed, "seed")
     texts = (f"{purpose}/{seed}/{row}".encode() for row in range(rows))
     return [int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") for text in texts]
 
 
 def _quotas(counts: Indices, size: int) -> Indices:
-    """`size` divided in proportion to the counts, by largest remainder; never above a count."""
+    """Divide `size` in proportion to the counts, by largest remainder; never above a count."""
     exact = counts * min(size, counts.sum()) / counts.sum()
     quotas: Indices = np.floor(exact).astype(np.int64)
     largest = np.argsort(quotas - exact, kind="stable")

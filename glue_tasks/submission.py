@@ -1,4 +1,4 @@
-"""The files the GLUE server takes: one TSV of predictions per test split, zipped together."""
+"""The GLUE server takes one TSV of predictions per test split, zipped together."""
 
 import math
 import operator
@@ -22,7 +22,7 @@ _HEADER = "index\tprediction"
 
 @dataclass(frozen=True)
 class _Slot:
-    """One server file."""
+    """A slot is one server file."""
 
     task: Task
     file: str
@@ -32,7 +32,7 @@ class _Slot:
 
 
 def _slots() -> dict[str, _Slot]:
-    """`task.split` to its server file."""
+    """Map `task.split` to its server file."""
     return {
         f"{task.name}.{split}": _Slot(task, file, rows, task.server.values or task.labels)
         for task in GLUE.values()
@@ -91,7 +91,7 @@ def validate_submission(file: Path) -> None:
 
 
 def _unpacked(archive: zipfile.ZipFile, name: str) -> str:
-    """The text of a file in a zip; `DataError` for one that would fill the memory."""
+    """Return the text of a file in a zip; `DataError` for one that would fill the memory."""
     size = archive.getinfo(name).file_size
     if size > LARGEST:
         raise DataError(f"{archive.filename}/{name}: {size:,} bytes; a file of predictions has {LARGEST:,} at most")
@@ -113,7 +113,7 @@ def _check(place: str, text: str, slot: _Slot) -> None:
 
 
 def _text(key: str, slot: _Slot, found: Sequence[float] | None) -> str:
-    """A server file's content."""
+    """Return a server file's content."""
     values = [0] * slot.rows if found is None else found
     if not hasattr(values, "__len__") or isinstance(values, str | bytes | Mapping):
         raise DataError(f"predictions {key!r}: found {shown(values)}; give a list with one for each row")

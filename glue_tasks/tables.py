@@ -1,4 +1,4 @@
-"""A split as a table in memory, with the same columns whatever source it was read from."""
+"""A split is a table in memory, with the same columns whatever source it was read from."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ from glue_tasks.tasks import Task
 
 
 def table(task: Task, columns: Mapping[str, Sequence[object]]) -> Dataset:
-    """The text and label columns as a Dataset, rows numbered.
+    """Return the text and label columns as a Dataset, rows numbered.
 
     label: a class id, a float32 target, the ascending ids of a set of labels, or an id for each token.
     """
@@ -30,24 +30,24 @@ def table(task: Task, columns: Mapping[str, Sequence[object]]) -> Dataset:
 
 
 def texts(table: Dataset, column: str) -> list[str]:
-    """A text column, one string a row; tokens are joined by spaces."""
+    """Return a text column, one string a row; tokens are joined by spaces."""
     return [text if isinstance(text, str) else " ".join(text) for text in table[column][:]]
 
 
 def class_names(table: Dataset, column: str) -> list[str] | None:
-    """What the class ids of a column stand for; None where it has no class ids."""
+    """Return what the class ids of a column stand for; None where it has no class ids."""
     feature = table.features[column]
     names: list[str] | None = getattr(getattr(feature, "feature", feature), "names", None)
     return names
 
 
 def labels_of(table: Dataset) -> NDArray[np.int64 | np.float32]:
-    """The labels of rows that have one each: [rows], class ids, or float32 targets of a regression."""
+    """Return the labels of rows that have one each: [rows], class ids, or float32 targets of a regression."""
     return np.array(table["label"][:], np.float32 if table.features["label"].dtype == "float32" else np.int64)
 
 
 def label_sets(table: Dataset, labels: int) -> NDArray[np.float32]:
-    """The labels of rows that have any number of them: float32 [rows, labels], 1 where it has that one, else 0.
+    """Return the labels of rows that have any number of them: float32 [rows, labels], 1 where it has that one, else 0.
 
     -1 throughout where a row is unlabelled.
     """
@@ -60,7 +60,7 @@ def label_sets(table: Dataset, labels: int) -> NDArray[np.float32]:
 
 
 def occurrence(task: Task, table: Dataset) -> tuple[list[str], NDArray[np.bool_]]:
-    """What a row may have any number of, by name, and which row has it: bool [rows, names].
+    """Return what a row may have any number of, by name, and which row has it: bool [rows, names].
 
     The labels; of a task of tokens, the types of its entities, or its labels where they are no tags. O is nothing.
     """

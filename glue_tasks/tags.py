@@ -1,4 +1,4 @@
-"""Tags of entities, a tag a word, and the entities that a row of them spells.
+"""A row of tags, a tag a word, spells entities.
 
 Tjong Kim Sang and Buchholz. *Introduction to the CoNLL-2000 Shared Task: Chunking*. CoNLL 2000, whose script conlleval
 defines what an entity is. A tag is O, outside of any, or a prefix and a type, I-PER: B the first word of an entity,
@@ -24,7 +24,7 @@ Entity = tuple[str, int, int]
 
 
 def entities(tags: Sequence[str]) -> Iterator[Entity]:
-    """The entities of a row, one tag a word, in order. A tag without a type is of the type "_", as in seqeval."""
+    """Yield the entities of a row, one tag a word, in order. A tag without a type is of the type "_", as in seqeval."""
     start, before = 0, (OUTSIDE, "")
     for place, tag in enumerate((*tags, OUTSIDE)):
         prefix, kind = _parts(tag)
@@ -37,18 +37,18 @@ def entities(tags: Sequence[str]) -> Iterator[Entity]:
 
 
 def entity_type(tag: str) -> str | None:
-    """The type of entity that a tag is of; None for O."""
+    """Return the type of entity that a tag is of; None for O."""
     prefix, kind = _parts(tag)
     return None if prefix == OUTSIDE else kind
 
 
 def are_tags(labels: Sequence[str]) -> bool:
-    """Whether all labels are tags, of some entity."""
+    """Return whether all labels are tags, of some entity."""
     return no_tag(labels) is None and any(label != OUTSIDE for label in labels)
 
 
 def no_tag(labels: Sequence[str]) -> str | None:
-    """The first of the labels that is no tag; None if all are."""
+    """Return the first of the labels that is no tag; None if all are."""
     for label in labels:
         prefix, hyphen, kind = label.partition("-")
         if label != OUTSIDE and (prefix not in PREFIXES or (hyphen and not kind)):

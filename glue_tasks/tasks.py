@@ -1,4 +1,4 @@
-"""Tasks as declarations: GLUE is a table of them, and a user writes one more in Python or in YAML.
+"""Tasks are declarations: GLUE is a table of them, and a user writes one more in Python or in YAML.
 
 Class ids are positions in `Task.labels`, in the order of the Hub's `nyu-mll/glue`. The same word has
 different ids in different tasks (entailment is 0 in RTE and QNLI, 1 in WNLI): data are mapped by name.
@@ -17,7 +17,7 @@ from glue_tasks.shown import shown
 
 @dataclass(frozen=True)
 class Tsv:
-    """Where and how a task lies in the official GLUE download (a folder per task, a TSV file per split)."""
+    """This says where and how a task lies in the official GLUE download (a folder per task, a TSV file per split)."""
 
     folder: tuple[str, ...]
     """Names the folder goes by; the first that exists is read."""
@@ -37,7 +37,7 @@ class Tsv:
 
 @dataclass(frozen=True)
 class Hub:
-    """Where a task lies on the Hugging Face Hub."""
+    """This says where a task lies on the Hugging Face Hub."""
 
     path: str
     config: str | None = None
@@ -48,7 +48,7 @@ class Hub:
 
 @dataclass(frozen=True)
 class Conll:
-    """Which columns of a file with a token a line are read, for a task of tokens; by default the first and the last."""
+    """This says which columns are read of a file with a token a line, for a task of tokens: the first and the last."""
 
     token: int = 1
     """Number of the tokens' column, from 1."""
@@ -60,7 +60,7 @@ class Conll:
 
 @dataclass(frozen=True)
 class Server:
-    """What the GLUE server wants for a task."""
+    """This is what the GLUE server wants for a task."""
 
     files: tuple[str, ...]
     """One file per test split, in the order of `Task.test`."""
@@ -72,7 +72,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Task:
-    """One task on single texts or pairs of them: classes, sets of labels or numbers; or labels of a text's tokens.
+    """A task is on texts or pairs of them, and predicts classes, sets of labels, numbers, or labels of tokens.
 
     Raises `DataError` when the declaration contradicts itself.
     """
@@ -146,7 +146,7 @@ class Task:
 
 
 def declare(fields: Mapping[str, Any]) -> Task:
-    """The task of a mapping, as YAML or JSON give one.
+    """Return the task of a mapping, as YAML or JSON give one.
 
     Raises `DataError`: the field that is wrong, and what it should be.
     """

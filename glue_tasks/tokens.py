@@ -1,4 +1,4 @@
-"""Text to tokens: a fast tokenizer, checked when loaded, and a split tokenised into memory."""
+"""Text becomes tokens: a fast tokenizer is checked when loaded, and a split is tokenised into memory."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ LARGE = 20_000
 
 
 def load_tokenizer(name: str, max_length: int, pairs: bool) -> PreTrainedTokenizerBase:
-    """The fast tokenizer of a folder or Hub id, which pads and takes `max_length` tokens; or `DataError`."""
+    """Load the fast tokenizer of a folder or Hub id, which pads and takes `max_length` tokens; or `DataError`."""
     tokenizer = read_tokenizer(name)
     shortest = tokenizer.num_special_tokens_to_add(pair=pairs) + 1 + pairs
     longest = tokenizer.model_max_length
@@ -32,7 +32,7 @@ def load_tokenizer(name: str, max_length: int, pairs: bool) -> PreTrainedTokeniz
 
 
 def read_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """The fast tokenizer of a folder or Hub id, which pads; or `DataError`."""
+    """Read the fast tokenizer of a folder or Hub id, which pads; or `DataError`."""
     if not name:
         raise DataError("no tokenizer is named; give a folder or Hub id with a fast tokenizer")
     try:
@@ -57,7 +57,7 @@ def read_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 
 def _pointer(folder: Path) -> str:
-    """What to say of a folder with a file that Git LFS has not fetched; empty for any other."""
+    """Return what to say of a folder with a file that Git LFS has not fetched; empty for any other."""
     for path in sorted(folder.glob("*.*")):
         if path.suffix in (".json", ".txt", ".model") and path.is_file():
             with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The words of a tokenised split: a word's label is that of its first token, and a word may have none.
+"""A tokenised split has words: a word's label is that of its first token, and a word may have none.
 
 A tokenizer cuts words into tokens of its own. The first of them carries the word's label; the others, special tokens
 and padding carry `IGNORED`. A word that is cut off with the end of a long row, or of which the tokenizer makes nothing,
@@ -26,7 +26,7 @@ NOWHERE = -1
 
 @dataclass(frozen=True)
 class Words:
-    """The words of a split's rows in flat arrays: row r has those from `starts[r]` on, `counts[r]` of them."""
+    """Words are those of a split's rows in flat arrays: row r has those from `starts[r]` on, `counts[r]` of them."""
 
     starts: Ints
     """[rows]"""
@@ -39,7 +39,7 @@ class Words:
 
     @classmethod
     def from_lists(cls, labels: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> Self:
-        """Both one list a row, a number a word."""
+        """Build from labels and places, each one list a row, a number a word."""
         counts = np.fromiter(map(len, labels), np.int64, len(labels))
         flat = (np.fromiter((n for row in rows for n in row), np.int64) for rows in (labels, positions))
         return cls(counts.cumsum() - counts, counts, *flat)
@@ -50,7 +50,7 @@ class Words:
         return int((self.positions == NOWHERE).sum())
 
     def collate(self, rows: Ints, tokens: int) -> dict[str, Tensor]:
-        """What a batch of these rows, [B], T tokens wide, says of its words.
+        """Return what a batch of these rows, [B], T tokens wide, says of its words.
 
         labels: long [B, T], `IGNORED` but on the first token of each word. word_labels: long [B, W], of all words,
         padded with `IGNORED`. word_positions: long [B, W], padded with `NOWHERE`.
@@ -68,7 +68,7 @@ class Words:
 
 
 def first_tokens(encoding: Encoding, words: int, cut_left: bool) -> list[int]:
-    """The position of the first token of each of a row's words, or `NOWHERE`.
+    """Return the position of the first token of each of a row's words, or `NOWHERE`.
 
     `cut_left`: long rows are cut at their beginning, where what is left of a word does not begin it.
     """
@@ -84,7 +84,7 @@ def first_tokens(encoding: Encoding, words: int, cut_left: bool) -> list[int]:
 
 
 def of_words(backend: Tokenizer) -> Tokenizer:
-    """The tokenizer for texts that come as words: where a space belongs to the word behind it, every word has one."""
+    """Return the tokenizer for texts that come as words: each has the space that belongs to the word behind it."""
     state: dict[str, Any] = json.loads(backend.to_str())
     steps = state.get("pre_tokenizer") or {}
     for step in (steps, *steps.get("pretokenizers", ())):

@@ -1,4 +1,4 @@
-"""A declaration as records have it, so that two that mean the same task are the same there."""
+"""A declaration is written into records so that two that mean the same task are the same there."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,7 +11,7 @@ LATER: Mapping[str, Any] = MappingProxyType({"kind": None, "separator": ",", "co
 
 
 def written_out(task: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a task with its metrics, where they are the default, and without `LATER` fields that say nothing.
+    """Return a task's fields with its metrics, where they are the default, and without `LATER` ones that say nothing.
 
     A kind that follows from the labels says nothing.
     """

@@ -67,7 +67,7 @@ def test_files_are_short() -> None:
     assert not long
 
 
-SENTENCES = ("_base", "run", "cli", "bench", "report")
+SENTENCES = (*(f"ftreg/{folder}" for folder in ROW), "glue_tasks")
 NO_VERB = frozenset(
     {
         "A", "All", "An", "As", "At", "Before", "Between", "By", "Done", "For", "Found", "How", "In", "None", "Not",
@@ -81,13 +81,29 @@ NO_VERB = frozenset(
 def test_a_function_says_what_it_does(folder: str) -> None:
     """Its docstring begins with a verb: `Return …`, `Read …`; what only looks like a value is a property."""
     wrong = []
-    for path in sorted((ROOT / "ftreg" / folder).rglob("*.py")):
+    for path in sorted((ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.FunctionDef) or any("property" in ast.unparse(d) for d in node.decorator_list):
                 continue
             first = (ast.get_docstring(node) or "Return").split()[0].rstrip(",;:.")
             if not first.isalpha() or first[0].islower() or first in NO_VERB:
                 wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {first} …")
+    assert not wrong
+
+
+PHRASE = frozenset({"As", "By", "For", "How", "Of", "Told", "What", "Whether", "Which", "Whose", "Without"})
+"""First words of phrases that are no sentence about a module or a class; a function of its subject may begin so."""
+
+
+@pytest.mark.parametrize("folder", SENTENCES)
+def test_a_module_and_a_class_are_told_in_a_sentence(folder: str) -> None:
+    wrong = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef):
+                first = (ast.get_docstring(node) or "It").split()[0]
+                if first in PHRASE:
+                    wrong.append(f"{path.relative_to(ROOT)}: {ast.get_docstring(node)!r:.80}")
     assert not wrong
 
 

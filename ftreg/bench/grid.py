@@ -69,7 +69,7 @@ class Tune:
 
 @dataclass(frozen=True)
 class Grid:
-    """What a grid file says; see this module's description."""
+    """A grid is what its file says; see this module's description."""
 
     path: Path
     base: Settings

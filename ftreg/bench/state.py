@@ -18,7 +18,7 @@ from ftreg.run.wording import error_in_words, points
 
 
 class Status(StrEnum):
-    """How a run stands."""
+    """A run has one of these statuses."""
 
     DONE = "done"
     RUNNING = "running"

@@ -1,1 +1,1 @@
-"""One optimizer step in any loop: what a method is, the step that it sees, the engine that folds methods into it."""
+"""One optimizer step is the same in any loop: this is what a method is, and the engine that folds methods into it."""

@@ -1,4 +1,4 @@
-"""What a batch of a foreign loop holds, checked; and names for its rows where it has none."""
+"""A batch of a foreign loop is checked, and its rows get names where they have none."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -45,7 +45,7 @@ def check(batch: Mapping[str, Any], encoder: Encoder, criterion: Criterion, dims
 
 
 class RowCounter:
-    """Names rows by how many have come before them on this process."""
+    """A row counter names rows by how many have come before them on this process."""
 
     def __init__(self) -> None:
         self.rows = 0

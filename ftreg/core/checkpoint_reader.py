@@ -18,7 +18,7 @@ from ftreg._base.files import ordinary
 
 
 def load(path: str, option: str) -> dict[str, Any]:
-    """What `ftreg fit`, or a Lightning trainer, saved there; tensors stay in the file until they are used.
+    """Read what `ftreg fit`, or a Lightning trainer, saved there; tensors stay in the file until they are used.
 
     Args:
         path: of the file.
@@ -61,7 +61,7 @@ _whole: set[tuple[int, int, int, int]] = set()
 
 
 def _damage(path: str) -> str | None:
-    """What is wrong with a file; empty if all of its checksums are right, None if it has none."""
+    """Return what is wrong with a file; empty if all of its checksums are right, None if it has none."""
     try:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
@@ -76,7 +76,7 @@ def _damage(path: str) -> str | None:
 
 
 def _broken(path: str, option: str, why: str) -> UsageError:
-    """The complaint about a checkpoint, with the newest other one in its folder that is whole."""
+    """Return the complaint about a checkpoint, with the newest other one in its folder that is whole."""
     others = (other for other in Path(path).parent.glob("*.ckpt") if other.name != Path(path).name and other.is_file())
     for other in sorted(others, key=lambda other: -other.stat().st_mtime_ns):
         if _damage(str(other)) == "":

@@ -1,4 +1,4 @@
-"""What the processes of a fit decide and know together; with one process, what it decides and knows itself."""
+"""The processes of a fit decide and know some things together; with one process, it does so by itself."""
 
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def any_rank(flag: Tensor, world: int) -> bool:
-    """Whether it is true on one of the ranks. One host synchronisation, as in a single process."""
+    """Return whether it is true on one of the ranks. One host synchronisation, as in a single process."""
     if world > 1:
         flag = flag.int()
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
@@ -18,7 +18,7 @@ def any_rank(flag: Tensor, world: int) -> bool:
 
 
 def all_ranks(value: T, world: int) -> list[T]:
-    """Everyone's plain value, in the order of the ranks."""
+    """Gather everyone's plain value, in the order of the ranks."""
     found: list[T] = [value] * world
     if world > 1:
         torch.distributed.all_gather_object(found, value)
@@ -26,7 +26,7 @@ def all_ranks(value: T, world: int) -> list[T]:
 
 
 def summed(tensors: list[Tensor], world: int) -> list[Tensor]:
-    """The sum over ranks of each tensor, which has the same shape on all of them. One collective."""
+    """Return the sum over ranks of each tensor, which has the same shape on all of them. One collective."""
     if world == 1 or not tensors:
         return tensors
     flat = torch.cat([tensor.flatten() for tensor in tensors])

@@ -1,4 +1,4 @@
-"""An optimizer step's accumulation window, and the check at its end that training has not diverged."""
+"""At the end of an optimizer step's accumulation, the guard checks that training has not diverged."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,19 +10,19 @@ from ftreg.core.collectives import all_ranks, any_rank
 
 
 class DivergenceGuard:
-    """The terms of the loss that this rank's micro-batches had since the last optimizer step."""
+    """The guard has the terms of the loss that this rank's micro-batches had since the last optimizer step."""
 
     def __init__(self) -> None:
         self._terms: list[dict[str, Tensor]] = []
         self._again: Callable[[], Mapping[str, Tensor]] = dict
 
     def add(self, terms: Mapping[str, Tensor], again: Callable[[], Mapping[str, Tensor]]) -> None:
-        """One micro-batch's terms by name, and how to compute them again, with their graph."""
+        """Take one micro-batch's terms by name, and how to compute them again, with their graph."""
         self._terms.append({name: term.detach() for name, term in terms.items()})
         self._again = again
 
     def close(self, norm: Tensor | None, number: int, params: Sequence[Tensor], world: int = 1) -> None:
-        """End the window: all ranks go on, or none does. One host synchronisation.
+        """End the optimizer step: all ranks go on, or none does. One host synchronisation.
 
         Args:
             norm: of the whole gradient; None where infinities are expected and dealt with (fp16's scaler).
@@ -55,7 +55,7 @@ class DivergenceGuard:
         return f"it comes from an earlier micro-batch; the terms are {', '.join(map(_spoken, names))}"
 
     def _culprit(self, norm: Tensor | None, params: Sequence[Tensor]) -> str | None:
-        """Which term of the latest micro-batch has the gradient that is not finite."""
+        """Return which term of the latest micro-batch has the gradient that is not finite."""
         with torch.enable_grad():
             for name, term in self._again().items():
                 found = torch.autograd.grad(term, params, retain_graph=True, allow_unused=True)
@@ -65,13 +65,13 @@ class DivergenceGuard:
 
 
 def _not_finite(seen: Sequence[Mapping[str, Tensor]]) -> str | None:
-    """Which term of a micro-batch is not finite."""
+    """Return which term of a micro-batch is not finite."""
     named = ((name, value) for terms in seen for name, value in terms.items())
     return next((f"{_spoken(name)} is {value.item()}" for name, value in named if not value.isfinite()), None)
 
 
 def _first(said: Sequence[str | None]) -> tuple[str, int] | None:
-    """The first rank that knows, and what it says."""
+    """Return the first rank that knows, and what it says."""
     return next(((what, rank) for rank, what in enumerate(said) if what is not None), None)
 
 

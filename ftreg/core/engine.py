@@ -1,4 +1,4 @@
-"""The engine: methods folded into one loss, for any loop that takes a loss, a backward and an optimizer step.
+"""The engine folds methods into one loss, for any loop that takes a loss, a backward and an optimizer step.
 
     engine = Engine(model, [Mixout(p=0.7), FreeLB(), SMART()], seed=0, total_steps=1000)
     optimizer = torch.optim.AdamW(engine.parameters(), lr=2e-5)
@@ -34,7 +34,7 @@ from ftreg.encoder.noise import Noise, StreamKey, precision
 
 
 class Engine(nn.Module):
-    """Methods on one model; see this module for the loop around it.
+    """An engine runs methods on one model; see this module for the loop around it.
 
     A batch holds what the model takes: `input_ids`, `attention_mask`, the criterion's targets. It may also have
 
@@ -113,9 +113,7 @@ class Engine(nn.Module):
         """
         for method in methods:
             if not isinstance(method, Regularizer):
-                raise UsageError(
-                    f"methods has {method!r:.80}; give instances of ftreg.Regularizer, as Mixout(p=0.7) is"
-                )
+                raise UsageError(f"methods has {method!r:.80}; give instances of ftreg.Regularizer")
         check_claims(methods)
         for method in methods if fitting else ():
             method.check(methods)

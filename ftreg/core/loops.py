@@ -1,4 +1,4 @@
-"""What the engine sees of the loop around it: calls that were left out, precision, parameters that are split."""
+"""The engine looks at the loop around it: for calls that were left out, for its precision, for split parameters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ LOOP = "loss.backward(); engine.before_step(); optimizer.step(); optimizer.zero_
 
 
 class Calls:
-    """Follows a loop's calls of its engine, and complains of those that it has left out.
+    """This follows a loop's calls of its engine, and complains of those that it has left out.
 
     Without them random streams stand still and a teacher does not follow, and no number would tell.
 
@@ -52,7 +52,7 @@ class Calls:
         self._stepped |= trained
 
     def forward(self) -> None:
-        """A forward begins."""
+        """Hear that a forward begins."""
         if self._stepped:
             raise UsageError(f"the optimizer has stepped, and engine.after_step() was left out; a step is: {LOOP}")
         self._forwards += 1
@@ -117,6 +117,6 @@ def refuse_split(network: nn.Module, methods: Sequence[Any]) -> None:
 
 
 def _some(engine: Any) -> list[Tensor]:
-    """One entry of each trainable parameter."""
+    """Return one entry of each trainable parameter."""
     real = engine.encoder.weights.real.values()
     return [p.detach().flatten()[:1].clone() for p in real if p.requires_grad]

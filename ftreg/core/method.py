@@ -1,4 +1,4 @@
-"""What a method is: a class that declares what it claims and overrides a function or two. The engine calls them.
+"""A method is a class that declares what it claims and overrides a function or two, which the engine calls.
 
     L(θ) = O[ℓ](θ̃) + Σ_j λ_j R_j(θ̃)        θ̃ = (M_n ∘ … ∘ M_1)(θ; step)
 
@@ -34,7 +34,7 @@ from ftreg.encoder.noise import Noise
 
 
 class Slot(enum.Enum):
-    """A part of the training step that only one method may own."""
+    """A slot is a part of the training step that only one method may own."""
 
     POOLER = "how hidden states become logits"
     OBJECTIVE = "the loop that gathers parameter gradients"
@@ -42,7 +42,7 @@ class Slot(enum.Enum):
 
 
 class Regularizer(pl.Callback):
-    """A fine-tuning method. Subclass it, declare, and override what the method's kind asks for (see the module).
+    """A regularizer is a fine-tuning method: subclass it, declare, override what its kind asks for (see the module).
 
     Every argument of `__init__` is kept as the attribute of the same name, a plain value: this is what the run's
     record lists and what a checkpoint rebuilds structural methods from.

@@ -1,4 +1,4 @@
-"""Methods in a checkpoint: which ones changed the network, so that it can be rebuilt without a trainer."""
+"""Methods are found by name or by what they do; those in a checkpoint are built again without a trainer."""
 
 import importlib
 import inspect
@@ -14,7 +14,7 @@ from glue_tasks.kinds import Kind, kind_of
 
 
 def subclasses(cls: type[Regularizer] = Regularizer) -> Iterator[type[Regularizer]]:
-    """Every method that has been imported, but for abstract ones."""
+    """Yield every method that has been imported, but for abstract ones."""
     for child in cls.__subclasses__():
         if not inspect.isabstract(child):
             yield child
@@ -38,17 +38,17 @@ def task_heads() -> type[TaskHeads]:
 
 
 def structural(method: Regularizer) -> bool:
-    """Whether the method changes the network or its start."""
+    """Return whether the method changes the network or its start."""
     return type(method).attach is not Regularizer.attach
 
 
 def describe(methods: Sequence[Regularizer]) -> list[dict[str, Any]]:
-    """Structural methods as plain values."""
+    """Return structural methods as plain values."""
     return [{"class": m.name, "options": m.options()} for m in methods if structural(m)]
 
 
 def rebuild(record: Sequence[Mapping[str, Any]]) -> list[Regularizer]:
-    """The methods that `describe` recorded.
+    """Build the methods that `describe` recorded.
 
     Beside our own only classes that are imported already are considered: a checkpoint must not choose what code runs.
 
@@ -98,7 +98,7 @@ def check_fits(path: str, checkpoint: Mapping[str, Any], model: nn.Module) -> No
 
 
 def check_between_steps(checkpoint: Mapping[str, Any]) -> None:
-    """A fit goes on only from between two optimizer steps.
+    """Refuse to go on from anywhere but between two optimizer steps.
 
     Raises:
         UsageError: it was saved within a step, as callbacks do that save on an exception or by the clock.

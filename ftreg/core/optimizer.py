@@ -1,4 +1,4 @@
-"""The recipe's optimizer: AdamW with bias correction, decoupled decay, linear warm-up and linear decay.
+"""The recipe's optimizer is AdamW with bias correction, decoupled decay, linear warm-up and linear decay.
 
 The strong baseline of Zhang et al. (ICLR 2021) and Mosbach et al. (ICLR 2021). Biases and LayerNorm never decay.
 Towards an anchor, decay is θ ← θ − η·w·(θ − θ₀) instead of θ ← θ − η·w·θ (Li et al., ICML 2018, made decoupled).
@@ -21,7 +21,7 @@ def adamw(
     fused: bool,
     rates: Mapping[str, float],
 ) -> "AdamW":
-    """The optimizer of all that trains in an encoder; arguments as of `AdamW` and `FineTuner`."""
+    """Build the optimizer of all that trains in an encoder; arguments as of `AdamW` and `FineTuner`."""
     named = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
     anchors = anchors_of(encoder, named) if decay_towards == "anchor" and weight_decay else {}
     trained = {name: rate for name, rate in rates.items() if name in named}  # an objective may have frozen the head
@@ -50,7 +50,7 @@ def clip(params: Sequence[Tensor], value: float, algorithm: str) -> Tensor:
 
 
 class AdamW(torch.optim.AdamW):
-    """`torch.optim.AdamW`, fused, with decoupled decay towards zero or towards anchors.
+    """This is `torch.optim.AdamW`, fused, with decoupled decay towards zero or towards anchors.
 
     Args:
         named: parameters by name; those with fewer than two dimensions (biases, LayerNorm) do not decay.

@@ -1,4 +1,4 @@
-"""Whether an optimizer has stepped, told to the engines whose parameters it has.
+"""When an optimizer steps, the engines whose parameters it has are told.
 
 So an engine knows when a loop has left out one of its calls, whichever loop it is: it complains in place of going on
 with streams that stand still and a teacher that does not follow.
@@ -12,7 +12,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 
 class Follower(Protocol):
-    """What is told."""
+    """A follower is told of optimizers' steps."""
 
     def stepped(self, trained: set[int]) -> None:
         """Hear that an optimizer with the parameters of these ids has stepped."""

@@ -1,4 +1,4 @@
-"""The passes that methods make on one micro-batch: which weights, dropout, embeddings and precision each runs with."""
+"""Methods make passes on one micro-batch, each with its weights, dropout, embeddings and precision."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,7 +21,7 @@ Dropout = Literal["shared", "fresh", "none"]
 
 
 class Passes:
-    """One micro-batch on one network; arguments as of `Step`."""
+    """Passes are made of one micro-batch on one network; arguments as of `Step`."""
 
     def __init__(
         self, batch: Mapping[str, Any], encoder: Encoder, methods: Sequence[Any], key: StreamKey, noise: type[Noise]
@@ -162,14 +162,14 @@ class Passes:
         weights.put(mixed)
 
     def _ids(self, input_ids: Tensor) -> dict[str, Any]:
-        """What a model that is run by its tokens takes besides."""
+        """Return what a model that is run by its tokens takes besides."""
         if not self._encoder.by_ids:
             return {}
         return {"ids": input_ids, "more": {k: v for k, v in self.batch.items() if k in self._encoder.takes}}
 
     @contextmanager
     def _precision(self, clean: bool) -> Iterator[None]:
-        """Without autocast, if the pass must be in float32."""
+        """Switch autocast off if the pass must be in float32."""
         if self._owner in self._full_precision or (clean and self._full_precision):
             with torch.autocast(self.mask.device.type, enabled=False):
                 yield

@@ -1,4 +1,4 @@
-"""Two kinds of method that a run asks for by what they do: a start from earlier fits, and a head for each of its tasks.
+"""Methods have roles that a run asks for: a start from earlier fits, and a head for each of several tasks.
 
 Whoever runs a fit looks for the role among the fit's methods, and never for a method by its name.
 """
@@ -11,7 +11,7 @@ from ftreg.core.method import Regularizer
 
 
 class StartsFromFits(Regularizer, ABC):
-    """A method that starts from the weights of other fits: `ftreg.run.stages` runs its `stages` before its own fit."""
+    """Such a method starts from the weights of other fits: `ftreg.run.stages` runs its `stages` before its own fit."""
 
     stages: list[dict[str, Any] | str] | None
     """Configurations of `ftreg fit`, as mappings or as paths of files; each starts from the one before."""
@@ -50,7 +50,7 @@ class StartsFromFits(Regularizer, ABC):
 
 
 class TaskHeads(Regularizer, ABC):
-    """A method that gives each of several tasks a head of its own beside the main task's."""
+    """Such a method gives each of several tasks a head of its own beside the main task's."""
 
     heads: dict[str, list[str]]
     """Class names in id order of each task, by its name; empty for a regression."""

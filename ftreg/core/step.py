@@ -1,4 +1,4 @@
-"""The current micro-batch as a method may see it.
+"""A step is the current micro-batch as a method may see it.
 
 One training step, in which every arrow is an ordinary tensor operation and there is one backward pass:
 
@@ -33,7 +33,7 @@ Scalar = Float[Tensor, ""]
 
 
 class Prediction:
-    """What one pass comes to.
+    """A prediction is what one pass comes to.
 
     Args:
         logits: as the criterion reads them off the model's output.
@@ -54,7 +54,7 @@ class Prediction:
 
 
 class Step(Passes):
-    """One micro-batch of one optimizer step, and the passes that methods make on it.
+    """A step is one micro-batch of one optimizer step, with the passes that methods make on it.
 
     Args:
         batch: `input_ids` and `attention_mask` [batch, tokens], or [batch, choices, tokens], and the criterion's

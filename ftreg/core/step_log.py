@@ -1,4 +1,4 @@
-"""What one optimizer step has to say of itself: whether it is asked, what its micro-batches add up to."""
+"""An optimizer step is logged where that is asked for: this holds what its micro-batches add up to."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from ftreg.core.tally import Tally
 
 @dataclass
 class StepLog:
-    """The diagnostics of an optimizer step, on this rank.
+    """A step log has the diagnostics of an optimizer step, on this rank.
 
     Args:
         logs: whether they are logged at this step: compute them only then.

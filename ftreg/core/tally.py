@@ -1,4 +1,4 @@
-"""What is logged of an optimizer step: the global batch's values, however it is dealt out to micro-batches and ranks.
+"""A tally adds up what is logged of a step: the global batch's values, however dealt to micro-batches and ranks.
 
 A cell is what one rank sees in one micro-batch. Cells may differ in size, and some have no row at all: a mean over rows
 or tokens is kept as its sum and its count until all cells are together, a norm of a gradient as the gradient.
@@ -20,7 +20,7 @@ Gradient = Sequence[Tensor | None]
 
 
 class Tally:
-    """Adds up the cells of one optimizer step.
+    """A tally adds up the cells of one optimizer step.
 
     Args:
         cells: how many there are, ranks × micro-batches.
@@ -32,26 +32,26 @@ class Tally:
         self._gradients: dict[str, tuple[list[Tensor | None], list[Tensor | None]]] = {}
 
     def terms(self, terms: Mapping[str, Tensor]) -> None:
-        """The summands of one cell's loss by name: their global value is the mean over all cells."""
+        """Add the summands of one cell's loss by name: their global value is the mean over all cells."""
         for name, term in terms.items():
             self._add(name, "term", term, torch.ones_like(term))
 
     def mean(self, name: str, values: Tensor, among: Tensor) -> None:
-        """The mean of `values` over the entries that are true in `among`, of the same shape."""
+        """Log the mean of `values` over the entries that are true in `among`, of the same shape."""
         self._add(name, "mean", torch.where(among, values, 0).sum(), among.sum())
 
     def largest(self, name: str, values: Tensor, among: Tensor) -> None:
-        """The largest of the non-negative `values` at entries that are true in `among`, of the same shape."""
+        """Log the largest of the non-negative `values` at entries that are true in `among`, of the same shape."""
         value = torch.where(among, values, 0).amax()
         self._add(name, "largest", value, torch.ones_like(value))
 
     def sum(self, name: str, value: Tensor | float) -> None:
-        """A count of this rank's."""
+        """Add a count of this rank's."""
         count = torch.as_tensor(value)
         self._add(name, "sum", count, torch.ones_like(count))
 
     def ratio(self, name: str, above: Gradient, below: Gradient) -> None:
-        """The ratio of the norms of two gradients, each the mean of those of all cells."""
+        """Log the ratio of the norms of two gradients, each the mean of those of all cells."""
         if self.cells == 1:  # nothing to wait for: a gradient takes as much memory as the model
             self._add(name, "ratio", _norm(above), _norm(below))
             return
@@ -62,7 +62,7 @@ class Tally:
             self._gradients[name] = _plus(before[0], above), _plus(before[1], below)
 
     def values(self, params: Sequence[Tensor] = (), world: int = 1) -> dict[str, float]:
-        """Everything by name, on every rank. Call it on all of them.
+        """Gather everything by name, on every rank. Call it on all of them.
 
         Args:
             params: what the gradients are of.
@@ -84,7 +84,7 @@ class Tally:
         return {name: self._value(part) for name, part in found.items()}
 
     def loss(self, values: Mapping[str, float]) -> float:
-        """The sum of the terms among `values`."""
+        """Return the sum of the terms among `values`."""
         return math.fsum(value for name, value in values.items() if self._parts.get(name, ("",))[0] == "term")
 
     def _add(self, name: str, kind: Kind, a: Tensor, b: Tensor) -> None:
@@ -95,7 +95,7 @@ class Tally:
         self._parts[name] = kind, a, b
 
     def _numbers(self) -> dict[str, Part]:
-        """This rank's, on the host: one synchronisation."""
+        """Return this rank's numbers, on the host: one synchronisation."""
         if not self._parts:
             return {}
         flat = [x for _, a, b in self._parts.values() for x in (a, b)]
@@ -125,7 +125,7 @@ def _norm(gradient: Gradient) -> Tensor:
 
 
 def _together(one: Part, other: Part) -> Part:
-    """What two ranks have."""
+    """Add up what two ranks have."""
     kind, a, b = one
     _, c, d = other
     if kind == "ratio":  # of all ranks already

@@ -1,4 +1,4 @@
-"""The private member of torch that the engine needs; tried with torch 2.6 to 2.13."""
+"""The engine needs one private member of torch, used here alone; tried with torch 2.6 to 2.13."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,1 +1,1 @@
-"""The Hugging Face model behind one interface: loading, packing, parts, pooling, weights, random streams."""
+"""An encoder is a Hugging Face model behind one interface: its loading, packing, parts, pooling, weights, streams."""

@@ -1,4 +1,4 @@
-"""What a model is made of, found by watching it run.
+"""A model is watched while it runs, which shows what it is made of: layers, where they are entered, the pooler.
 
 Architectures name and nest their parts differently: `encoder.layer`, `transformer.layer`, `layers`, one layer that runs
 twelve times. Their passes are alike, so a short one is watched: which modules are called, in which order, on what.
@@ -19,7 +19,7 @@ TOKENS = 4
 
 
 class Pooling:
-    """The pre-trained part that makes one vector of hidden states [batch, tokens, dim].
+    """A pooling is the pre-trained part that makes one vector of hidden states [batch, tokens, dim].
 
     Args:
         first: whether it is called on the first token's hidden state in place of all of them.
@@ -38,7 +38,7 @@ class Pooling:
 
 @dataclass(frozen=True)
 class Architecture:
-    """The parts of a model below its head.
+    """An architecture names the parts of a model below its head.
 
     Args:
         name: of the backbone and its class, for complaints.
@@ -63,7 +63,7 @@ class Architecture:
     unknown: str = ""
 
     def layered(self, user: str) -> "Architecture":
-        """This, for `user`, which needs its layers.
+        """Return this architecture to `user`, which needs its layers.
 
         Raises:
             UsageError: names the user, the backbone and why no layers were found.
@@ -73,7 +73,7 @@ class Architecture:
         return self
 
     def entered(self, user: str) -> nn.Module:
-        """The entrance, for `user`, which adds something there.
+        """Return the entrance to `user`, which adds something there.
 
         Raises:
             UsageError: there is none.
@@ -84,13 +84,13 @@ class Architecture:
         return entrance
 
     def refusal(self, user: str, reason: str) -> UsageError:
-        """What to raise where the model cannot serve `user`: a method, or an option."""
+        """Return what to raise where the model cannot serve `user`: a method, or an option."""
         return UsageError(f"{user}: not with {self.name}: {reason}")
 
 
 @dataclass
 class _Call:
-    """One call of a module: when it began and ended, what it took and gave."""
+    """A call of a module has when it began and ended, what it took and what it gave."""
 
     module: nn.Module
     begin: int
@@ -100,7 +100,7 @@ class _Call:
 
 
 def observe(model: Any, backbone: str = "") -> Architecture:
-    """What a Hugging Face model is made of; draws no random number and leaves no hook."""
+    """Find out what a Hugging Face model is made of, without a random number drawn or a hook left behind."""
     base: nn.Module = model.base_model
     name = f"backbone {backbone} ({type(model).__name__})"
     try:
@@ -133,7 +133,7 @@ def observe(model: Any, backbone: str = "") -> Architecture:
 
 
 def example(model: Any) -> dict[str, Tensor]:
-    """One sentence of a few tokens, as word embeddings and their mask."""
+    """Return one sentence of a few tokens, as word embeddings and their mask."""
     words = model.get_input_embeddings()
     device = next(words.parameters()).device
     ids = torch.arange(TOKENS, device=device).unsqueeze(0)
@@ -142,7 +142,7 @@ def example(model: Any) -> dict[str, Tensor]:
 
 @contextmanager
 def at_rest(root: nn.Module) -> Iterator[None]:
-    """Without dropout, compilation and random numbers of the caller's; every part's mode is back afterwards."""
+    """Switch off dropout, compilation and the caller's random numbers; every part's mode is back afterwards."""
     modes = [(module, module.training) for module in root.modules()]
     root.eval()
     try:
@@ -154,7 +154,7 @@ def at_rest(root: nn.Module) -> Iterator[None]:
 
 
 def is_random(model: Any) -> bool:
-    """Whether what is below a model's head draws random numbers in training."""
+    """Return whether what is below a model's head draws random numbers in training."""
     with torch.no_grad(), at_rest(model):
         inputs, states = example(model), []
         model.train()
@@ -166,7 +166,7 @@ def is_random(model: Any) -> bool:
 
 @contextmanager
 def _watched(base: nn.Module) -> Iterator[list[_Call]]:
-    """The calls of every module, in the order in which they begin."""
+    """Record the calls of every module, in the order in which they begin."""
     calls: list[_Call] = []
     running: list[_Call] = []
     clock = iter(range(10**9))
@@ -190,7 +190,7 @@ def _watched(base: nn.Module) -> Iterator[list[_Call]]:
 
 
 def _layers(base: nn.Module, calls: list[_Call]) -> dict[str, list[_Call]]:
-    """The outermost lists whose members take and give [batch, tokens, width]: their calls, by the list's path."""
+    """Return, by its path, the calls of each outermost list whose members take and give [batch, tokens, width]."""
     found: dict[str, list[_Call]] = {}
     for path, module in base.named_modules():
         inside = any(path.startswith(f"{outer}.") for outer in found)
@@ -205,7 +205,7 @@ def _layers(base: nn.Module, calls: list[_Call]) -> dict[str, list[_Call]]:
 
 
 def _pooling(base: Any, calls: list[_Call], pooled: Any) -> Pooling | None:
-    """What makes `pooled`: the module that is named for it, and those that follow."""
+    """Return what makes `pooled`: the module that is named for it, and those that follow."""
     pooler = getattr(base, "pooler", None)
     place = next((place for place, call in enumerate(calls) if call.module is pooler), None)
     if place is None or pooled is None or calls[place].taken is None:
@@ -226,7 +226,7 @@ def _several(paths: list[str]) -> str:
 
 
 def _where(base: nn.Module, calls: list[_Call], running: list[_Call]) -> dict[str, int]:
-    """The layer that each module first runs in, or after; see `Architecture.where`."""
+    """Return the layer that each module first runs in, or after; see `Architecture.where`."""
     first: dict[int, int] = {}
     for call in calls:
         first.setdefault(id(call.module), sum(layer.begin <= call.begin for layer in running) - 1)
@@ -235,7 +235,7 @@ def _where(base: nn.Module, calls: list[_Call], running: list[_Call]) -> dict[st
 
 
 def _tensor(value: Any) -> Tensor | None:
-    """The first tensor of real numbers in what a module took or gave."""
+    """Return the first tensor of real numbers in what a module took or gave."""
     if isinstance(value, Tensor):
         return value if value.is_floating_point() else None
     values = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
@@ -243,5 +243,5 @@ def _tensor(value: Any) -> Tensor | None:
 
 
 def one_line(error: Exception) -> str:
-    """What an architecture complains of, short."""
+    """Return what an architecture complains of, short."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:160]

@@ -1,4 +1,4 @@
-"""Which attention implementation an architecture runs with."""
+"""An architecture runs with the first of the wanted attention implementations that serves."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from ftreg._base.errors import UsageError
 
 
 def implementation(config: Any, wanted: str | Sequence[str], backbone: str) -> str:
-    """The first of the wanted implementations that serves.
+    """Return the first of the wanted implementations that serves.
 
     Args:
         config: the model's.

@@ -1,4 +1,4 @@
-"""Which encoder a name means: `demo`, `tiny`, a folder, or a Hub id.
+"""A backbone's name stands for an encoder: `demo`, `tiny`, a folder, or a Hub id.
 
 `demo` is all-MiniLM-L6-v2 as the `demo` extra installs it. It is a sentence encoder, trained with mean pooling on
 single sentences from pairs that include NLI and question duplicates: its CLS vector is untrained, and its scores are
@@ -27,7 +27,7 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True)
 class Backbone:
-    """A folder with an encoder's tokenizer, configuration and weights."""
+    """A backbone is a folder with an encoder's tokenizer, configuration and weights."""
 
     path: str
     pretrained: bool = True
@@ -36,7 +36,7 @@ class Backbone:
 
 
 def resolve(name: str) -> Backbone:
-    """What `name` stands for.
+    """Find the backbone that `name` stands for.
 
     Raises:
         UsageError: the demo encoder is missing or not the file that was published, a folder is no checkpoint, or the
@@ -64,7 +64,7 @@ def resolve(name: str) -> Backbone:
 
 
 def backbone_path(name: str) -> str:
-    """The folder of an encoder and its tokenizer, for the data module and transformers.
+    """Return the folder of an encoder and its tokenizer, for the data module and transformers.
 
     Raises:
         UsageError: as `resolve`.
@@ -73,7 +73,7 @@ def backbone_path(name: str) -> str:
 
 
 def stamp(folder: str) -> Stamp:
-    """Of the files as they are now."""
+    """Return the stamp of the files as they are now."""
     found = ((path, path.stat()) for path in sorted(Path(folder).iterdir()) if path.exists())
     return tuple((path.name, status.st_mtime_ns, status.st_size) for path, status in found)
 

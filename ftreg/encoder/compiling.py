@@ -1,4 +1,4 @@
-"""Compilation of an encoder's layers with `torch.compile`; names of parameters stay."""
+"""An encoder's layers are compiled with `torch.compile`; names of parameters stay."""
 
 import torch._functorch.config as functorch_config
 

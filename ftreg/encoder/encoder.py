@@ -1,4 +1,4 @@
-"""The Hugging Face model behind one interface: logits from embeddings.
+"""The encoder is the Hugging Face model behind one interface: it makes logits from embeddings.
 
 Plain means the architecture's own sequence-classification model and head, unchanged. Only an owner of `Slot.POOLER`
 puts a head of its own in `head`.
@@ -134,13 +134,13 @@ class Encoder(nn.Module):
     _weights: Weights | None = None
 
     def begin(self) -> None:
-        """Training starts; from the backbone's weights, what is not as its files have it is told."""
+        """Hear that training starts; say what is not as the backbone's files have it, where it starts from those."""
         for note in self.notes if not self.start.passed else ():
             rank_zero_warn(f"backbone {self.backbone}: {note}")
         self.start.passed = True
 
     def embed(self, input_ids: Int[Tensor, "batch *choices tokens"]) -> Float[Tensor, "batch *choices tokens dim"]:
-        """Word embeddings, before position, type and LayerNorm."""
+        """Look up word embeddings, before position, type and LayerNorm."""
         out: Tensor = self.model.get_input_embeddings()(input_ids)
         return out
 
@@ -203,7 +203,7 @@ class Encoder(nn.Module):
         lengths: Sequence[int] | None,
         ids: Tensor | None = None,
     ) -> dict[str, Any]:
-        """What the model is called with, once packing knows how this batch is laid out."""
+        """Return what the model is called with, once packing knows how this batch is laid out."""
         inputs: dict[str, Any] = {"inputs_embeds": embeds} if ids is None else {"input_ids": ids}
         inputs["attention_mask"] = mask
         if token_types is not None:
@@ -220,7 +220,7 @@ class Encoder(nn.Module):
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Without dropout, whatever the mode; the mode of every part is back afterwards."""
+        """Switch dropout off, whatever the mode; the mode of every part is back afterwards."""
         training = [module for module in self.modules() if module.training]
         self.eval()
         try:
@@ -268,7 +268,7 @@ class Encoder(nn.Module):
         return None if pooling is None else pooling.modules[0]
 
     def linears(self) -> Iterator[tuple[str, nn.Linear]]:
-        """Every Linear of the encoder and its head, by the name of its weight."""
+        """Yield every Linear of the encoder and its head, by the name of its weight."""
         own = dict(self.named_parameters())
         for path, module in self.named_modules():
             # Not the output matrix of a decoder, which is the word embeddings.
@@ -276,11 +276,11 @@ class Encoder(nn.Module):
                 yield f"{path}.weight", module
 
     def in_head(self, path: str) -> bool:
-        """Whether a parameter or module belongs to the head: what the pre-trained model does not have."""
+        """Return whether a parameter or module belongs to the head: what the pre-trained model does not have."""
         return not f"{path}.".startswith(f"model.{self.model.base_model_prefix}.")
 
     def anchored(self, name: str) -> bool:
-        """Whether the parameter has a pre-trained value to stay near: not the head, not added or drawn afresh."""
+        """Return whether a parameter has a pre-trained value to stay near: not the head, not added or drawn afresh."""
         return self.start.anchored(name)
 
     def reinitialise(self, module: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""What the head reads of a frozen encoder: computed once a row, kept, and read again.
+"""Features are what the head reads of a frozen encoder: they are computed once a row, kept, and read again.
 
 While nothing below the head trains, and without dropout there, a row's features never change: they are computed when
 the row is first seen, and every later step costs the head alone. The head is the model's own, unchanged: for the time
@@ -23,7 +23,7 @@ TOLERANCE = 1e-5
 
 
 class Features:
-    """Makes a training batch's logits from what it keeps of its rows, in host memory, by task and row id.
+    """The features of training rows are kept in host memory, by task and row id, and make a batch's logits.
 
     The plain head reads the first token's last hidden state or the pooler's output; a head on several layers, of
     mixes that read vectors, one vector a layer. That the plain head reads nothing else is checked on the first batch.
@@ -47,7 +47,7 @@ class Features:
         self._kept: dict[tuple[str, int], tuple[Tensor, ...]] = {}
 
     def __call__(self, batch: Mapping[str, Any]) -> Tensor | None:
-        """Logits [batch, classes] of a batch as `Step` describes one; the head runs in its own mode.
+        """Compute the logits [batch, classes] of a batch as `Step` describes one; the head runs in its own mode.
 
         Returns:
             None if this architecture's head reads something else; the encoder then forgets this object.
@@ -73,7 +73,7 @@ class Features:
         return self._head([torch.stack(column).to(batch["input_ids"].device) for column in columns])
 
     def _compute(self, batch: Mapping[str, Any], places: list[int]) -> tuple[list[Tensor], Tensor]:
-        """The features of some of the batch's rows, each [rows, …, dim], and the head's logits; without dropout."""
+        """Compute features of some of the batch's rows, each [rows, …, dim], and the head's logits; without dropout."""
         encoder, types, lengths = self._encoder, batch.get("token_type_ids"), batch.get("lengths")
         at = torch.tensor(places, device=batch["input_ids"].device)
         # With gradients, which frozen parts do not have: so features tell whether something below the head trains.
@@ -92,7 +92,7 @@ class Features:
 
     @contextmanager
     def _caught(self) -> Iterator[list[Tensor]]:
-        """What passes between the encoder and its head meanwhile."""
+        """Catch what passes between the encoder and its head meanwhile."""
         features: list[Tensor] = []
         head = self._encoder.head
 
@@ -117,13 +117,13 @@ class Features:
             handle.remove()
 
     def _suffice(self, features: list[Tensor], logits: Tensor) -> bool:
-        """Whether the head makes the same of the features as of everything."""
+        """Return whether the head makes the same of the features as of everything."""
         with self._encoder.evaluating():
             gap = (self._head(features) - logits).detach().abs().max()
         return bool(gap <= max(TOLERANCE, torch.finfo(logits.dtype).eps) * logits.detach().abs().max())
 
     def _head(self, features: list[Tensor]) -> Tensor:
-        """The logits that the head makes of features."""
+        """Return the logits that the head makes of features."""
         first, head = features[0], self._encoder.head
         mask = torch.ones(len(first), 1, dtype=torch.long, device=first.device)
         if isinstance(head, Head):
@@ -143,7 +143,7 @@ class Features:
 
 
 class _Given(nn.Module):
-    """Puts out what it is given."""
+    """This module puts out what it is given."""
 
     def __init__(self, output: Any) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ def _instead(model: Any, output: Any) -> Iterator[None]:
 
 
 def _reads_vectors(head: nn.Module) -> bool:
-    """Whether a head reads one vector a layer, which no parameter makes."""
+    """Return whether a head reads one vector a layer, which no parameter makes."""
     if not isinstance(head, Head) or head.tokens.kind not in ("cls", "mean", "max"):
         return False
     mix = head.mix

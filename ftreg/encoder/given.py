@@ -1,4 +1,4 @@
-"""A model that somebody else has built: whether it is of a kind that methods can work on, and what it takes."""
+"""A model that somebody else has built is looked at: is it of a kind for methods to work on, what does it take?"""
 
 import inspect
 from typing import Any

@@ -1,10 +1,10 @@
-"""The parts of a network that parameters belong to, from the bottom up."""
+"""Parameters belong to parts of a network, which are named from the bottom up."""
 
 from ftreg.encoder.encoder import Encoder
 
 
 def group(encoder: Encoder, name: str) -> str:
-    """The part of the network that a parameter belongs to: `embeddings`, `layer_00` and so on, `pooler` or `head`.
+    """Return the part of the network that a parameter belongs to: `embeddings`, `layer_00` …, `pooler` or `head`.
 
     The head is whatever pre-training did not have: DeBERTa's pooler too. What runs before the layers counts as
     embeddings: ELECTRA's projection, DeBERTa's relative positions with their LayerNorm. What runs after a layer counts
@@ -28,6 +28,6 @@ def group(encoder: Encoder, name: str) -> str:
 
 
 def groups(encoder: Encoder) -> list[str]:
-    """Every part that an encoder may have, lowest first."""
+    """Return every part that an encoder may have, lowest first."""
     layers = [f"layer_{number:02d}" for number in range(len(encoder.architecture.layers))]
     return [*(["embeddings", *layers] if layers else ["encoder"]), "pooler", "head"]

@@ -1,4 +1,4 @@
-"""The head that a fine-tuned backbone brings: left out, or kept with its classes in the order of this task's.
+"""A fine-tuned backbone brings a head, which is left out, or kept with its classes in the order of this task's.
 
 A head's shape says nothing about what its classes mean; their names do.
 """
@@ -35,7 +35,7 @@ def fitted(
     policy: Policy,
     kind: Kind = "single_label",
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors of a file, with the head that a classifier is to start from; what to say of it.
+    """Return the tensors of a file, with the head that a classifier is to start from; what to say of it.
 
     Args:
         tensors: by the names that the model has for them.
@@ -81,14 +81,14 @@ def fitted(
 
 
 def output_layer(model: nn.Module) -> str:
-    """The path of the head's last Linear, which has a row for each class."""
+    """Return the path of the head's last Linear, which has a row for each class."""
     base = f"{model.base_model_prefix}."
     linear = [name for name, part in model.named_modules() if isinstance(part, nn.Linear) and not name.startswith(base)]
     return linear[-1] if linear else ""
 
 
 def order(ours: Sequence[str], theirs: Sequence[str] | None, option: str, where: str) -> list[int]:
-    """Where each of our classes stands among theirs, by name, whatever the case and separators; empty for regressions.
+    """Return the place of each of our classes among theirs, by name, case and separators aside; none for regressions.
 
     Args:
         ours: the task's, in id order.
@@ -116,12 +116,12 @@ def order(ours: Sequence[str], theirs: Sequence[str] | None, option: str, where:
 
 
 def listed(value: Any) -> list[Any]:
-    """A list of a configuration; nothing where it is none."""
+    """Return a list of a configuration; nothing where it is none."""
     return value if isinstance(value, list) else []
 
 
 def _names(own: Mapping[str, Any], count: int) -> list[str]:
-    """The names of a head's classes, in id order; those that transformers makes up where there are none."""
+    """Return the names of a head's classes, in id order; those that transformers makes up where there are none."""
     named = own.get("id2label")
     known = {str(place): name for place, name in named.items()} if isinstance(named, Mapping) else {}
     return [str(known.get(str(place), f"LABEL_{place}")) for place in range(count)]
@@ -136,6 +136,6 @@ def _plain(name: str) -> str:
 
 
 def _few(names: Sequence[str]) -> str:
-    """Some names, for a line."""
+    """Return some of the names, for a line."""
     shown = [name if len(name) <= 24 else f"{name[:21]}..." for name in names[:5]]
     return ", ".join(shown) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "a score"

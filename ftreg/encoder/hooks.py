@@ -1,4 +1,4 @@
-"""Hooks on a model that live for one pass."""
+"""Hooks change what a model computes, or read it off, for the time of one pass."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 @contextmanager
 def watched(base: nn.Module) -> Iterator[list[Tensor]]:
-    """The last hidden states of each pass, unpacked."""
+    """Collect the last hidden states of each pass, unpacked."""
     seen: list[Tensor] = []
     # Not output_hidden_states, for which transformers hangs hooks on every layer and leaves them there.
     handle = base.register_forward_hook(lambda module, args, output: seen.append(output[0]))

@@ -1,4 +1,4 @@
-"""A model of the Hugging Face Hub as a folder in its cache: one question to the Hub, which may take a few seconds."""
+"""A model of the Hugging Face Hub becomes a folder in its cache, by one question to the Hub of a few seconds."""
 
 import threading
 from collections.abc import Callable
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @cache
 def snapshot(name: str) -> str:
-    """The folder of a model's newest version, downloaded where it is not in the cache; offline, of the cached one.
+    """Return the folder of a model's newest version, downloaded unless it is in the cache; offline, of the cached one.
 
     Raises:
         UsageError: it is neither there nor to be had; one line that says why.
@@ -47,7 +47,7 @@ def snapshot(name: str) -> str:
 
 
 def _files(name: str) -> list[str] | None:
-    """What a backbone takes of a model on the Hub; None where the Hub does not answer."""
+    """Return what a backbone takes of a model on the Hub; None where the Hub does not answer."""
     try:
         found = _within(SECONDS + 1, lambda: HfApi().model_info(name, timeout=SECONDS))
     except GatedRepoError as error:
@@ -71,7 +71,7 @@ def _files(name: str) -> list[str] | None:
 
 
 def _within(seconds: float, ask: Callable[[], T]) -> T:
-    """What a function returns or raises; a TimeoutError where it takes longer: names may be looked up for minutes."""
+    """Return or raise what a function does; a TimeoutError where that takes longer: a name may take minutes."""
     answer: list[T] = []
     failure: list[BaseException] = []
 
@@ -97,6 +97,6 @@ def _refusal(name: str, why: str) -> UsageError:
 
 
 def _cached() -> list[str]:
-    """The ids of the models in the cache."""
+    """Return the ids of the models in the cache."""
     folders = Path(constants.HF_HUB_CACHE).glob("models--*")
     return [folder.name.removeprefix("models--").replace("--", "/") for folder in folders]

@@ -1,4 +1,4 @@
-"""A backbone's weights in one of its architecture's own models, and nothing in it that the file did not hold unsaid.
+"""A backbone's weights are loaded into its architecture's own model, and what the file does not hold is said.
 
 Everything below the head comes from the file, or loading is refused: libraries draw afresh what they do not find.
 """
@@ -31,7 +31,7 @@ from glue_tasks.kinds import Kind, kind_of
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model, and what was found out on the way.
+    """A loaded model comes with what was found out on the way.
 
     Args:
         model: with the weights of the file.
@@ -49,13 +49,13 @@ Prepare = Callable[..., tuple[dict[str, Tensor], list[str]]]
 
 
 def unchanged(tensors: Mapping[str, Tensor], model: Any, file: str) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors as they are."""
+    """Return the tensors as they are."""
     return dict(tensors), []
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """No report of the head's missing weights, which is plain fine-tuning's usual state; bars on terminals only."""
+    """Keep transformers from reporting a head's missing weights, as is usual; bars on terminals only."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     if not sys.stderr.isatty():
@@ -94,7 +94,7 @@ def pretrained(
     head: Policy = "new",
     kind: Kind | None = None,
 ) -> tuple[Any, frozenset[str], tuple[str, ...]]:
-    """The architecture's own sequence-classification model; see `Encoder` for the arguments.
+    """Load the architecture's own sequence-classification model; see `Encoder` for the arguments.
 
     Returns:
         the model, the names of the parameters that have their pre-trained values, as the encoder calls them, and a line
@@ -130,7 +130,7 @@ def pretrained(
 
 
 def _auto(kind: Kind | None) -> Any:
-    """transformers' class of models with a head for a task of that kind."""
+    """Return transformers' class of models with a head for a task of that kind."""
     return AutoModelForTokenClassification if kind == "tokens" else AutoModelForSequenceClassification
 
 
@@ -150,7 +150,7 @@ def _tried(name: str, labels: tuple[str, ...], attention: str, head: Policy, kin
 
 
 def configuration(backbone: Backbone) -> tuple[dict[str, Any], Any]:
-    """What a backbone's `config.json` holds, and the architecture's configuration made of it.
+    """Read what a backbone's `config.json` holds, and the architecture's configuration made of it.
 
     Raises:
         UsageError: there is none, or it needs code of its own.
@@ -176,7 +176,7 @@ def configuration(backbone: Backbone) -> tuple[dict[str, Any], Any]:
 
 
 def drawn(auto: Any, config: Any, attention: str | None = None) -> Loaded:
-    """One of an architecture's models, with random weights that stand for pre-trained ones."""
+    """Build one of an architecture's models, with random weights that stand for pre-trained ones."""
     model = auto.from_config(config, **_options(attention))
     base = f"{model.base_model_prefix}."
     return Loaded(model, frozenset(name for name, _ in model.named_parameters() if not name.startswith(base)))
@@ -185,7 +185,7 @@ def drawn(auto: Any, config: Any, attention: str | None = None) -> Loaded:
 def load(
     auto: Any, backbone: Backbone, config: Any, attention: str | None = None, prepare: Prepare = unchanged
 ) -> Loaded:
-    """One of an architecture's models, with the weights of the backbone's file.
+    """Build one of an architecture's models, with the weights of the backbone's file.
 
     Args:
         auto: transformers' class for the kind of model.
@@ -236,7 +236,7 @@ def _options(attention: str | None) -> dict[str, Any]:
 
 
 def _lacking(lost: Sequence[str], other: Mapping[str, Sequence[Any]], count: int, held: Collection[str]) -> str:
-    """What a file lacks of the encoder, by name."""
+    """Return what a file lacks of the encoder, by name."""
     named = [
         f"{name} is {list(other[name][0])}, not {list(other[name][1])}" if name in other else name
         for name in sorted(lost, key=lambda name: name not in other)[:2]
@@ -251,7 +251,7 @@ def _lacking(lost: Sequence[str], other: Mapping[str, Sequence[Any]], count: int
 
 
 def _deeper(unexpected: Collection[str], encoder: Collection[str], base: str) -> str | None:
-    """A weight of a layer that the model has not, though it has others like it."""
+    """Return a weight of a layer that the model has not, though it has others like it."""
     known = {re.sub(r"\.\d+\.", ".N.", name) for name in encoder}
     named = ((key, key if key.startswith(f"{base}.") else f"{base}.{key}") for key in sorted(unexpected))
     return next((key for key, name in named if re.sub(r"\.\d+\.", ".N.", name) in known), None)

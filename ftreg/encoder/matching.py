@@ -1,4 +1,4 @@
-"""Whether a tokenizer's ids, types and lengths are ones that a model has: otherwise a row far into a run ends it.
+"""A tokenizer's ids, types and lengths have to be ones that a model has: otherwise a row far into a run ends it.
 
 tokenizer ─ ids ─ types ─ length ─▶  tables of the model: words, token types, positions
 """
@@ -20,7 +20,7 @@ from glue_tasks.tokens import read_tokenizer
 
 @dataclass(frozen=True)
 class Limits:
-    """What a model has room for.
+    """The limits of a model are the ids, types and lengths that it has room for.
 
     Args:
         words: rows of its word embeddings.
@@ -72,7 +72,7 @@ class Limits:
 
 
 def limits(backbone: str) -> Limits:
-    """What a backbone's model has room for, made without its weights.
+    """Return what a backbone's model has room for, made without its weights.
 
     Raises:
         UsageError: the backbone cannot be had, or is damaged.
@@ -120,12 +120,12 @@ def check_rows(backbone: str, data: Any) -> None:
 
 
 def paired(data: Any) -> bool:
-    """Whether some task of a data module has rows of two texts."""
+    """Return whether some task of a data module has rows of two texts."""
     return any(len(task.columns) == 2 for task in (data.task, *(other.task for other in data.beside.values())))
 
 
 def longest(backbone: str, wanted: int, given: bool) -> int:
-    """The tokens that a row may have: what is wanted, or what the backbone takes.
+    """Return the tokens that a row may have: what is wanted, or what the backbone takes.
 
     Args:
         backbone: its name.
@@ -148,6 +148,6 @@ def longest(backbone: str, wanted: int, given: bool) -> int:
 
 
 def _usable(table: nn.Embedding) -> int:
-    """The positions of a table; RoBERTa's first row is that of padding, and those before it have no use."""
+    """Return the positions of a table; RoBERTa's first row is that of padding, and those before it have no use."""
     rows = len(table.weight)
     return rows - (table.padding_idx + 1 if table.padding_idx is not None else int(getattr(table, "offset", 0)))

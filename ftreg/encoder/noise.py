@@ -1,4 +1,4 @@
-"""Named random streams: every draw is a function of what it is for, never of what was drawn before it.
+"""Random streams have names: every draw is a function of what it is for, never of what was drawn before it.
 
 A stream is named by a key such as ``(seed, "Mixout", step, "bert.encoder.layer.0.attention.self.query.weight")``.
 Hashing the key gives its seed. So adding a method shifts no other stream, a resumed run draws what the
@@ -22,7 +22,7 @@ Draw = Literal["normal", "uniform"]
 
 
 def stream_seed(*key: Key) -> int:
-    """The seed of the stream named by `key`: 63 bits of BLAKE2b, the same on every machine and in every process.
+    """Return the seed of the stream named by `key`: 63 bits of BLAKE2b, the same on every machine and in every process.
 
     Raises:
         TypeError: a part of the key is neither a string nor an integer.
@@ -32,7 +32,7 @@ def stream_seed(*key: Key) -> int:
 
 
 def _spelt(part: Key) -> str | int:
-    """The one spelling that is hashed."""
+    """Return the one spelling that is hashed."""
     if isinstance(part, bool) or "bool" in str(getattr(part, "dtype", "")):
         raise TypeError(f"{part!r} names no random stream; give a string or an integer")
     return str.__str__(part) if isinstance(part, str) else operator.index(part)
@@ -57,7 +57,7 @@ class StreamKey:
 
 @dataclass(frozen=True)
 class Noise:
-    """The streams of one method at one optimizer step: the one place where a method's random draws are made.
+    """Noise makes a method's random draws at one optimizer step, and is the one place where they are made.
 
     To inject draws of one's own, as to replay a trace of other code, subclass it, override `mask` or `perturbation`,
     and give the class to the engine: `Engine(model, methods, noise=Replayed)`.

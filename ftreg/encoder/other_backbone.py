@@ -1,4 +1,4 @@
-"""Values of another backbone of the same architecture, for methods that pull towards them."""
+"""Another backbone of the same architecture gives values for methods to pull towards."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Packing: the same batch in fewer, fuller rows, without its padding.
+"""Packing lays the same batch out in fewer, fuller rows, without its padding.
 
 Real batches are 40–60 % padding. Between the embeddings and the pooler, the sentences of a batch are laid end to end
 in rows (first fit, longest first), kept apart by a block-diagonal attention mask, and laid back into [batch, tokens,
@@ -18,7 +18,7 @@ PACKABLE = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra", 
 
 
 class Plan:
-    """Where each token of a batch goes.
+    """A layout says where each token of a batch goes.
 
     Args:
         lengths: real tokens per example; they stand at the start of its row.
@@ -47,7 +47,7 @@ class Plan:
         self._segments = segments.view(self.rows, self.width).to(device)
 
     def pack(self, hidden: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "rows width dim"]:
-        """The examples' real tokens, end to end; zeros in what is left of a row."""
+        """Lay the examples' real tokens end to end, with zeros in what is left of a row."""
         tokens = hidden[self._example, self._within]
         packed = hidden.new_zeros(self.rows * self.width, hidden.shape[-1])
         return packed.index_copy(0, self._packed, tokens).view(self.rows, self.width, -1)
@@ -55,13 +55,13 @@ class Plan:
     def unpack(
         self, hidden: Float[Tensor, "rows width dim"], shape: tuple[int, int]
     ) -> Float[Tensor, "batch tokens dim"]:
-        """The inverse of `pack`: zeros on padding."""
+        """Undo `pack`, with zeros on padding."""
         flat = hidden.new_zeros(shape[0] * shape[1], hidden.shape[-1])
         tokens = hidden.reshape(-1, hidden.shape[-1])[self._packed]
         return flat.index_copy(0, self._example * shape[1] + self._within, tokens).view(*shape, -1)
 
     def mask(self, additive: bool, dtype: torch.dtype) -> Tensor:
-        """Who attends to whom: [rows, 1, width, width], boolean, or additive for eager attention."""
+        """Return who attends to whom: [rows, 1, width, width], boolean, or additive for eager attention."""
         # Unused places attend to each other, so that no softmax row is empty.
         allowed = self._segments[:, None, :, None] == self._segments[:, None, None, :]
         if not additive:
@@ -72,7 +72,7 @@ class Plan:
 
 
 class Packing:
-    """Packs what goes into a stack of layers and unpacks what comes out, while a plan is set.
+    """A packing packs what goes into a stack of layers and unpacks what comes out, while a layout is set.
 
     Args:
         model: a Hugging Face model; `supported` says whether it can be packed.
@@ -104,7 +104,7 @@ class Packing:
 
 
 def supported(model: nn.Module) -> bool:
-    """Whether packing is exact for this architecture and attention implementation."""
+    """Return whether packing is exact for this architecture and attention implementation."""
     config: Any = model.config
     return (
         config.model_type in PACKABLE

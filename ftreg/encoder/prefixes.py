@@ -1,4 +1,4 @@
-"""What wrappers put before, or into, the names of weights: found, and taken away."""
+"""Wrappers put prefixes before, or into, the names of weights; they are found here, and taken away."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ WITHIN = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 def stripped(
     tensors: Mapping[str, Tensor], encoder: Collection[str], base: str, file: str
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors by the names that the model knows, or knows without its base-model prefix; what was taken away.
+    """Return tensors by names that the model knows, or knows without its base-model prefix; and what was taken away.
 
     Args:
         tensors: as a file has them.
@@ -52,7 +52,7 @@ def stripped(
 
 
 def places(keys: Collection[str], encoder: Collection[str], base: str) -> Counter[str]:
-    """How many of the encoder's weights stand under each prefix, which ends with a dot or is empty."""
+    """Return how many of the encoder's weights stand under each prefix, which ends with a dot or is empty."""
     known = {name.removeprefix(f"{base}.") for name in encoder}
     found: Counter[str] = Counter()
     for key in keys:
@@ -62,5 +62,5 @@ def places(keys: Collection[str], encoder: Collection[str], base: str) -> Counte
 
 
 def shown(prefix: str) -> str:
-    """A prefix as a complaint writes it."""
+    """Return a prefix as a complaint writes it."""
     return f"{prefix[:80]!r}" if prefix else "no prefix"

@@ -1,4 +1,4 @@
-"""Whether an architecture does what a fit takes for granted: a row's logits are its own, made of word embeddings.
+"""An architecture is tried for what a fit takes for granted: a row's logits are its own, made of word embeddings.
 
 Rows of different lengths share a batch, shorter ones padded at the end. A head that reads the last place reads padding
 there, and convolutions and Fourier transforms mix it in: the same row then has other logits in other company. Names of
@@ -64,7 +64,7 @@ def check(model: Any, backbone: str) -> None:
 
 
 def _logits(model: Any, words: Any, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The short row's logits beside the long one, and alone."""
+    """Return the short row's logits beside the long one, and alone."""
     size = words.weight.shape[0]
     ids = torch.arange(1, LONG + SHORT + 1, device=device) * (size - 1) // (LONG + SHORT + 1)
     padding = model.config.pad_token_id

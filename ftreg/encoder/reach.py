@@ -1,4 +1,4 @@
-"""Which parameters an output depends on, read off its graph: no gradient is computed."""
+"""The parameters that an output depends on are read off its graph: no gradient is computed."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Activation checkpointing: layers that run again in the backward in place of keeping what they made."""
+"""With activation checkpointing, layers run again in the backward in place of keeping what they made."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The weights that training starts from: one snapshot, which means the same before and after a checkpoint is restored.
+"""Training starts from weights of which this is the one snapshot, the same before and after a checkpoint is restored.
 
 Values are kept as they are asked for, while the network still has them; what is asked for once training has begun is
 read again from the backbone's files, with what a method had loaded over it.
@@ -14,7 +14,7 @@ from ftreg._base.errors import UsageError
 
 
 class Start:
-    """The start of one network's training.
+    """A start is what one network's training starts from.
 
     Args:
         network: whose parameters it is of.
@@ -60,7 +60,7 @@ class Start:
         return self._kept[name]
 
     def anchored(self, name: str) -> bool:
-        """Whether a parameter has a pre-trained value to stay near; see `Encoder.anchored`."""
+        """Return whether a parameter has a pre-trained value to stay near; see `Encoder.anchored`."""
         return name in self.pretrained and not self._in_head(name)
 
     def load(self, values: Mapping[str, Tensor], anchor: Literal["pretrained", "intermediate"]) -> None:

@@ -1,4 +1,4 @@
-"""The files that a backbone's weights lie in, and what is wrong with those that cannot be read."""
+"""A backbone's weights are read from its files; where that fails, what is wrong with them is said."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ AGAIN = "download it again, or save it again with save_pretrained"
 
 
 def read(folder: str) -> tuple[str, dict[str, Tensor]]:
-    """The weights of a folder: the file that holds or lists them, and its tensors by key, mapped from the disk.
+    """Read a folder's weights: the file that holds or lists them, and its tensors by key, mapped from the disk.
 
     Raises:
         UsageError: names the file and what to do; the caller puts the backbone's name before it.
@@ -38,7 +38,7 @@ def read(folder: str) -> tuple[str, dict[str, Tensor]]:
 
 
 def record(path: Path) -> dict[str, Any]:
-    """What a JSON file holds.
+    """Read what a JSON file holds.
 
     Raises:
         UsageError: it cannot be read, or is no mapping.
@@ -53,7 +53,7 @@ def record(path: Path) -> dict[str, Any]:
 
 
 def damage(path: Path, error: Exception) -> str:
-    """What is wrong with a file that cannot be read, and what to do."""
+    """Return what is wrong with a file that cannot be read, and what to do."""
     if not path.is_file():
         return f"is no file, but a folder or a device; {AGAIN}" if path.exists() else f"is missing; {AGAIN}"
     with path.open("rb") as file:
@@ -68,7 +68,7 @@ def damage(path: Path, error: Exception) -> str:
 
 
 def cause(error: BaseException) -> str:
-    """An error of somebody else's code, in a few words."""
+    """Return an error of somebody else's code, in a few words."""
     return shortened(str(error), 160) or type(error).__name__
 
 
@@ -99,7 +99,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 
 
 def plain(tensor: Tensor) -> bool:
-    """Whether a tensor may be a weight, or counts positions and the like."""
+    """Return whether a tensor may be a weight, or counts positions and the like."""
     return tensor.dtype in FLOATS or tensor.dtype in (torch.int64, torch.bool)
 
 

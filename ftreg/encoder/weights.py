@@ -1,4 +1,4 @@
-"""The weights that a network's forward uses, swapped without renaming and held until after the backward.
+"""A network's forward uses other weights here, swapped without renaming and held until after the backward.
 
 Mixed weights stay in the modules until the backward has run, because activation checkpointing recomputes the
 forward during the backward: a swap undone earlier (or `torch.func.functional_call`) recomputes with other weights
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Weights:
-    """All parameters of `root` by name, and every place where each of them is used.
+    """This has all parameters of `root` by name, and every place where each of them is used.
 
     Build it after the structure is final. `state_dict` keys never change; while swapped, `root.named_parameters()`
     yields the swapped tensors, so gradients and norms are taken of `real`.

@@ -1,4 +1,4 @@
-"""The methods' arithmetic as pure functions of tensors, for training loops of one's own. Needs torch, not Lightning."""
+"""The methods' arithmetic is pure functions of tensors, for loops of one's own. It needs torch, not Lightning."""
 
 from ftreg.functional.divergences import kl as kl
 from ftreg.functional.divergences import symmetric_kl as symmetric_kl

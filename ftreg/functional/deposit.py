@@ -1,4 +1,4 @@
-"""`deposit`: hand parameter gradients to the one backward pass of a training step.
+"""`deposit` hands parameter gradients to the one backward pass of a training step.
 
 An objective that runs K passes gathers its gradients itself, pass by pass, and would need K backward passes. Under
 DDP only one backward is armed to all-reduce, and Lightning erases what an earlier one left in `.grad`. So the passes
@@ -27,7 +27,7 @@ class _Deposit(torch.autograd.Function):
 
 
 def deposit(loss: Tensor, params: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
-    """`loss`, whose backward also adds `gradients` to `params`.
+    """Return `loss`, whose backward also adds `gradients` to `params`.
 
     Args:
         loss: scalar of the last pass.

@@ -1,4 +1,4 @@
-"""How far two predictions are apart, for each of them: logits [..., classes], one column for a number."""
+"""A divergence says how far two predictions are apart: logits [..., classes], one column for a number."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 def squared_error(p: Float[Tensor, "*entries 1"], q: Float[Tensor, "*entries 1"]) -> Float[Tensor, "*entries"]:
-    """(p − q)²."""
+    """Return (p − q)²."""
     return (p - q).squeeze(-1).square()
 
 
 def kl(p: Float[Tensor, "*entries classes"], q: Float[Tensor, "*entries classes"]) -> Float[Tensor, "*entries"]:
-    """KL(P‖Q) = Σ P (log P − log Q) of the softmaxed logits, in nats; squared error for regression."""
+    """Return KL(P‖Q) = Σ P (log P − log Q) of the softmaxed logits, in nats; squared error for regression."""
     if p.shape[-1] == 1:
         return squared_error(p, q)
     log_p, log_q = F.log_softmax(p, -1), F.log_softmax(q, -1)
@@ -21,7 +21,7 @@ def kl(p: Float[Tensor, "*entries classes"], q: Float[Tensor, "*entries classes"
 def symmetric_kl(
     p: Float[Tensor, "*entries classes"], q: Float[Tensor, "*entries classes"]
 ) -> Float[Tensor, "*entries"]:
-    """KL(P‖Q) + KL(Q‖P) of the softmaxed logits, in nats; squared error for regression. Temperature 1."""
+    """Return KL(P‖Q) + KL(Q‖P) of the softmaxed logits, in nats; squared error for regression. Temperature 1."""
     if p.shape[-1] == 1:
         return squared_error(p, q)
     log_p, log_q = F.log_softmax(p, -1), F.log_softmax(q, -1)

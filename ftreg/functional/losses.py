@@ -1,4 +1,4 @@
-"""The losses of a sentence classifier, example by example."""
+"""A sentence classifier's losses are computed example by example."""
 
 import torch.nn.functional as F
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""Mixout as a function of weights. Lee, Cho, Kang, ICLR 2020, arXiv 1909.11299; see `ftreg.methods.mixout`."""
+"""Mixout is a function of weights here. Lee, Cho, Kang, ICLR 2020, arXiv 1909.11299; see `ftreg.methods.mixout`."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ def mixout(
     p: float,
     gradient: Literal["exact", "reference"] = "exact",
 ) -> Float[Tensor, "out in"]:
-    """The mixed weight W̃ = U + m/(1 − p) ⊙ (W − U).
+    """Return the mixed weight W̃ = U + m/(1 − p) ⊙ (W − U).
 
     Args:
         weight: W.
@@ -36,6 +36,6 @@ def draw_mask(
     granularity: Literal["unit", "weight"],
     generator: torch.Generator,
 ) -> Float[Tensor, "*in"]:
-    """m: ones with probability 1 − p, per input unit [in] or per weight [out, in]."""
+    """Draw m: ones with probability 1 − p, per input unit [in] or per weight [out, in]."""
     shape = weight.shape[1:] if granularity == "unit" else weight.shape
     return (torch.rand(shape, generator=generator, device=weight.device, dtype=torch.float32) >= p).to(weight.dtype)

@@ -1,4 +1,4 @@
-"""Balls around examples: norms, projections and ascent steps of perturbations [batch, tokens, dim].
+"""Perturbations [batch, tokens, dim] of examples have norms, are projected to balls, and climb in ascent steps.
 
 Every example has its own ball, over all entries of its real tokens; nothing here sees the batch as a whole. Zhu et al.
 (ICLR 2020) and Jiang et al. (ACL 2020) differ only in the norm:
@@ -22,7 +22,7 @@ TINY = 1e-16
 
 
 def norms(x: Float[Tensor, "batch tokens dim"], norm: Norm) -> Float[Tensor, "batch 1 1"]:
-    """Each example's norm: Frobenius for `l2`, the largest absolute entry for `linf`; in float32 at least."""
+    """Return each example's norm: Frobenius for `l2`, the largest absolute entry for `linf`; in float32 at least."""
     order = 2.0 if norm == "l2" else float("inf")
     precise = torch.promote_types(x.dtype, torch.float32)
     out: Tensor = torch.linalg.vector_norm(x, order, dim=(1, 2), keepdim=True, dtype=precise)
@@ -32,7 +32,7 @@ def norms(x: Float[Tensor, "batch tokens dim"], norm: Norm) -> Float[Tensor, "ba
 def project(
     delta: Float[Tensor, "batch tokens dim"], radius: float | int, norm: Norm
 ) -> Float[Tensor, "batch tokens dim"]:
-    """The nearest point of each example's ball; a radius of 0 stands for no bound."""
+    """Return the nearest point of each example's ball; a radius of 0 stands for no bound."""
     if radius == 0:
         return delta
     if norm == "linf":
@@ -42,14 +42,14 @@ def project(
 
 
 def finite(gradient: Float[Tensor, "batch tokens dim"]) -> Bool[Tensor, "batch"]:
-    """Which examples have no NaN and no infinity in their gradient."""
+    """Return which examples have no NaN and no infinity in their gradient."""
     return gradient.isfinite().flatten(1).all(1)
 
 
 def direction(
     gradient: Float[Tensor, "batch tokens dim"], mask: Int[Tensor, "batch tokens"], norm: Norm, floor: float = FLOOR
 ) -> Float[Tensor, "batch tokens dim"]:
-    """Each example's gradient divided by its norm, or by `floor` if that is larger.
+    """Return each example's gradient divided by its norm, or by `floor` if that is larger.
 
     Zero on padding, and for an example that is not `finite`.
     """
@@ -69,7 +69,7 @@ def ascend(
     norm: Norm,
     floor: float = FLOOR,
 ) -> Float[Tensor, "batch tokens dim"]:
-    """One step of `size` along the normalised gradient, projected to the ball of `radius`.
+    """Take one step of `size` along the normalised gradient, projected to the ball of `radius`.
 
     An example whose gradient is not finite stays where it is.
     """
@@ -79,7 +79,7 @@ def ascend(
 def start(
     draw: Float[Tensor, "batch tokens dim"], mask: Int[Tensor, "batch tokens"], size: float | int, norm: Norm
 ) -> Float[Tensor, "batch tokens dim"]:
-    """FreeLB's δ₀ from a draw of U(−1, 1) on real tokens, whose number per example is n.
+    """Return FreeLB's δ₀ from a draw of U(−1, 1) on real tokens, whose number per example is n.
 
     `l2`: draw · size / √(n · dim), so that ‖δ₀‖_F is about size / √3; `linf`: draw · size.
     """

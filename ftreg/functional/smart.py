@@ -1,4 +1,4 @@
-"""SMART's parts as functions of tensors. Jiang et al., ACL 2020, arXiv 1911.03437; see `ftreg.methods.smart`."""
+"""SMART's parts are functions of tensors here. Jiang et al., ACL 2020, arXiv 1911.03437; see `ftreg.methods.smart`."""
 
 from collections.abc import Mapping
 
@@ -11,14 +11,14 @@ from ftreg.functional.divergences import kl, squared_error
 
 
 def momentum(teacher: Mapping[str, Tensor], weights: Mapping[str, Tensor], beta: float) -> None:
-    """θ̃ ← β θ̃ + (1 − β) θ, in place, for the tensors that both name."""
+    """Set θ̃ ← β θ̃ + (1 − β) θ, in place, for the tensors that both name."""
     with torch.no_grad():
         for name, average in teacher.items():
             average.lerp_(weights[name], 1 - beta)
 
 
 def max_rescale(r: Float[Tensor, "batch tokens dim"], guard: float) -> Float[Tensor, "batch tokens dim"]:
-    """The published code's step in place of a projection: each token divided by its largest absolute entry.
+    """Take the published code's step in place of a projection: divide each token by its largest absolute entry.
 
     A token that is all zero, as padding is, stays so, also at a `guard` of 0.
     """
@@ -27,7 +27,7 @@ def max_rescale(r: Float[Tensor, "batch tokens dim"], guard: float) -> Float[Ten
 
 
 def stable_kl(p: Float[Tensor, "*entries classes"], q: Float[Tensor, "*entries classes"]) -> Float[Tensor, "*entries"]:
-    """The published code's inner divergence, which is no Kullback–Leibler divergence.
+    """Return the published code's inner divergence, which is no Kullback–Leibler divergence.
 
     2 Σ P (ρ(P) − ρ(Q)) with ρ(v) = −log(1/v − 1), a logit where a logarithm is meant, and without its gradient;
     squared error for regression.
@@ -39,7 +39,7 @@ def stable_kl(p: Float[Tensor, "*entries classes"], q: Float[Tensor, "*entries c
 
 
 def stopped_kl(p: Float[Tensor, "*entries classes"], q: Float[Tensor, "*entries classes"]) -> Float[Tensor, "*entries"]:
-    """The published code's outer divergence: the symmetric one's value, with the gradient of one argument at a time.
+    """Return the published code's outer divergence: the symmetric value, with the gradient of one argument at a time.
 
     KL(sg Q‖P) + KL(sg P‖Q), whose gradient near P = Q is half of the symmetric divergence's; squared error for
     regression.

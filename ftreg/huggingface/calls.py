@@ -1,4 +1,4 @@
-"""What a Trainer's loop tells its callbacks, told to the engine."""
+"""The engine is told what a Trainer's loop tells its callbacks."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from transformers import TrainerCallback
 
 
 class EngineCalls(TrainerCallback):
-    """Tells a Trainer's engine when training begins, when the optimizer has stepped, and when training ends.
+    """This tells a Trainer's engine when training begins, when the optimizer has stepped, and when training ends.
 
     Args:
         trainer: an `EngineMixin`.

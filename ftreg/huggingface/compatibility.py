@@ -1,4 +1,4 @@
-"""What a Trainer can be asked for that an engine cannot work under: refused by name, before anything starts."""
+"""A Trainer can be asked for what an engine cannot work under: it is refused by name, before anything starts."""
 
 from collections.abc import Sequence
 from typing import Any

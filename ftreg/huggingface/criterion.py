@@ -1,4 +1,4 @@
-"""The criterion that a Trainer's arguments ask for: transformers' own means, its label smoothing, its loss function."""
+"""A Trainer's arguments ask for a criterion: transformers' own means, its label smoothing, its loss function."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -131,7 +131,7 @@ class RowByRow(Criterion):
 
 
 def _rows(value: Any, rows: slice, size: int) -> Any:
-    """The same rows of whatever has a row for each example."""
+    """Return the same rows of whatever has a row for each example."""
     if isinstance(value, tuple):
         return tuple(_rows(part, rows, size) for part in value)
     return value[rows] if isinstance(value, Tensor) and value.ndim and len(value) == size else value

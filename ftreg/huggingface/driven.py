@@ -1,4 +1,4 @@
-"""The engine as a Trainer calls it: what accelerate wraps, and what a `compute_loss` gets as its model."""
+"""A Trainer calls the engine in this form: accelerate wraps it, and a `compute_loss` gets it as its model."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which optimizer steps a Trainer logs."""
+"""A Trainer logs some optimizer steps, which its engine has to know beforehand."""
 
 from typing import Any
 

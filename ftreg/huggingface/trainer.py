@@ -37,7 +37,7 @@ from ftreg.huggingface.logs import logs_next
 
 
 class EngineMixin(Internals):
-    """What makes an engine's driver of a Trainer: name it before your own in a class's bases.
+    """This makes an engine's driver of a Trainer: name it before your own in a class's bases.
 
     Args:
         args: as of the Trainer, and so `kwargs`. A method among the `callbacks` is taken for one of `methods`.
@@ -224,7 +224,7 @@ class EngineMixin(Internals):
         return (loss, self.engine.output) if return_outputs else loss
 
     def _scaled(self, items: Any) -> bool:
-        """Whether the loop takes the loss for one that is divided by the number of micro-batches already."""
+        """Return whether the loop takes the loss for one that is divided by the number of micro-batches already."""
         said: bool | None = getattr(self, "loss_is_scaled_for_ga", None)
         counts = self.model_accepts_loss_kwargs and items is not None
         return bool(said) if said is not None else counts or self.compute_loss_func is not None

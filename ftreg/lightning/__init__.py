@@ -1,1 +1,1 @@
-"""The engine under a Lightning Trainer: `FineTuner`, a module of one's own, and what of a Trainer goes with it."""
+"""A Lightning Trainer drives the engine: through `FineTuner` or a module of one's own, with what of a Trainer works."""

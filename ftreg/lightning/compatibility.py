@@ -1,4 +1,4 @@
-"""What a trainer cannot do with a list of methods, or at all, refused before anything starts."""
+"""A trainer is refused what it cannot do with a list of methods, or at all, before anything starts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -184,13 +184,13 @@ def check_monitors(callbacks: Iterable[pl.Callback], logged: Sequence[str], fold
 
 
 def watches(cls: type) -> bool:
-    """Whether no number of a run depends on such a callback: Lightning's that log, print or save."""
+    """Return whether no number of a run depends on such a callback: Lightning's that log, print or save."""
     found = _nearest(cls, CALLBACKS)
     return found is not None and found.watches
 
 
 def _nearest(cls: type, table: Mapping[str, Tried]) -> Tried | None:
-    """What is known of a class of Lightning's, or of the nearest that it is derived from."""
+    """Return what is known of a class of Lightning's, or of the nearest that it is derived from."""
     theirs = ("pytorch_lightning", "lightning", "lightning_fabric")
     known = (base.__name__ for base in cls.__mro__ if base.__module__.partition(".")[0] in theirs)
     return next((table[name] for name in known if name in table), None)

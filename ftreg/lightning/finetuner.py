@@ -1,4 +1,4 @@
-"""Fine-tuning one encoder on one task: the module that folds the methods into one training step."""
+"""FineTuner fine-tunes one encoder on one task: it is the module that folds the methods into one training step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
@@ -30,7 +30,7 @@ from glue_tasks.seeds import whole
 
 
 class FineTuner(EngineModule):
-    """Plain fine-tuning, and every `Regularizer` among the trainer's callbacks folded into it.
+    """FineTuner is plain fine-tuning, with every `Regularizer` among the trainer's callbacks folded into it.
 
     Args:
         backbone: `demo`, `tiny`, a folder or a Hub id.
@@ -108,7 +108,7 @@ class FineTuner(EngineModule):
         return [c for c in cast(Any, self.trainer).callbacks if isinstance(c, Regularizer)]
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """None; but this is asked before any callback does anything."""
+        """Return none; but this is asked before any callback does anything."""
         check_trainer(self.trainer)
         return []
 
@@ -156,7 +156,7 @@ class FineTuner(EngineModule):
         self.engine.log.logs = logs_now(at)
 
     def _again(self) -> dict[str, Scalar]:
-        """The latest micro-batch's terms once more."""
+        """Compute the latest micro-batch's terms once more."""
         with self.trainer.precision_plugin.forward_context():
             return self.engine.again()
 
@@ -196,7 +196,7 @@ class FineTuner(EngineModule):
     # Evaluation: unmixed weights, exact rows
 
     def forward(self, batch: Mapping[str, Any]) -> Float[Tensor, "batch *answer"]:
-        """Logits of a batch, as `Step` describes one."""
+        """Compute the logits of a batch, as `Step` describes one."""
         embeds = self.encoder.embed(batch["input_ids"])
         out = self.encoder(embeds, batch["attention_mask"], batch.get("token_type_ids"), batch.get("lengths"))
         assert isinstance(out, Tensor)

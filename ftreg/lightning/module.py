@@ -1,4 +1,4 @@
-"""A LightningModule of one's own that drives an engine.
+"""A LightningModule of one's own drives an engine.
 
     class Tagger(EngineModule):
         def __init__(self) -> None:
@@ -29,7 +29,7 @@ KEY = "ftreg_engine"
 
 
 class EngineModule(pl.LightningModule):
-    """A module whose `engine` makes the loss; override `training_step` and the rest as usual."""
+    """In such a module, `engine` makes the loss; override `training_step` and the rest as usual."""
 
     engine: Engine
     drives_engine = True
@@ -82,6 +82,6 @@ class EngineModule(pl.LightningModule):
 
 
 def _methods(module: pl.LightningModule) -> list[Regularizer]:
-    """The methods among the trainer's callbacks, in order."""
+    """Return the methods among the trainer's callbacks, in order."""
     callbacks: list[pl.Callback] = module.trainer.callbacks  # type: ignore[attr-defined]
     return [callback for callback in callbacks if isinstance(callback, Regularizer)]

@@ -1,4 +1,4 @@
-"""A split's predictions, each row exactly once, whatever the number of ranks."""
+"""A split's predictions have each row exactly once, whatever the number of ranks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from glue_tasks.words import IGNORED
 
 @dataclass(frozen=True)
 class Predictions:
-    """One split's predictions, gathered over all ranks and sorted by row.
+    """Predictions are one split's, gathered over all ranks and sorted by row.
 
     An item is a row; or, where rows have a label a word, a word, those of a row one after the other.
     """
@@ -33,7 +33,7 @@ class Predictions:
     """False for words that were cut off, or that have no token: their logits are NaN."""
 
     def classes(self) -> Tensor:
-        """Class ids, `UNSEEN` for words not seen; values for regression; 0 and 1 for sets of labels, 1 above p = 0.5.
+        """Return class ids, `UNSEEN` for words not seen; a regression's values; for sets of labels, 1 above p = 0.5.
 
         It is what metrics take.
         """
@@ -44,13 +44,13 @@ class Predictions:
         return self.logits.squeeze(-1) if self.logits.shape[-1] == 1 else self.logits.argmax(-1)
 
     def scores(self, metrics: MetricCollection) -> dict[str, float]:
-        """By metric; `metrics` is a fresh collection."""
+        """Compute the scores by metric; `metrics` is a fresh collection."""
         labels = self.labels.long() if self.labels.ndim == 2 else self.labels
         metrics.update(self.classes(), labels, *([] if self.words is None else [self.words]))
         return {name: float(value) for name, value in metrics.compute().items()}
 
     def losses(self) -> Float[Tensor, "rows"]:
-        """The task loss of each row: the mean over its words that were seen, or over the labels of its set."""
+        """Compute the task loss of each row: the mean over its words that were seen, or over the labels of its set."""
         if self.words is not None and self.seen is not None:
             row = torch.arange(len(self.words)).repeat_interleave(self.words)[self.seen]
             losses = F.cross_entropy(self.logits[self.seen], self.labels[self.seen], reduction="none")
@@ -63,7 +63,7 @@ class Predictions:
 
 
 class Collector:
-    """Gathers logits batch by batch during an evaluation epoch."""
+    """A collector gathers logits batch by batch during an evaluation epoch."""
 
     def __init__(self) -> None:
         self._parts: dict[str, list[_Part]] = {}
@@ -74,7 +74,7 @@ class Collector:
         logits: Float[Tensor, "batch classes"] | Float[Tensor, "batch tokens classes"],
         number: int,
     ) -> None:
-        """One batch of the loader with that number; its `split` names the split, `valid` marks rows that count.
+        """Add one batch of the loader with that number; its `split` names the split, `valid` marks rows that count.
 
         Of tokens, the first one of every word counts: those with a label that is not -100, and whatever `word_labels`
         and `word_positions` have besides (see `glue_tasks.loader.Batch`).
@@ -91,7 +91,7 @@ class Collector:
             seen.append(_Part(row_ids, valid, None, (batch["labels"], wide)))
 
     def gather(self, module: pl.LightningModule) -> dict[str, Predictions]:
-        """By split, on every rank; the collector is empty afterwards."""
+        """Gather predictions by split, on every rank; the collector is empty afterwards."""
         parts, self._parts = self._parts, {}
         found = {}
         for split, batches in parts.items():
@@ -115,7 +115,7 @@ class Collector:
 
 @dataclass(frozen=True)
 class _Part:
-    """One batch: its rows, and the columns of its items, which are its rows or, with `words`, their words."""
+    """A part is one batch: its rows, and the columns of its items, which are its rows or, with `words`, their words."""
 
     row_ids: Tensor
     valid: Tensor
@@ -126,7 +126,7 @@ class _Part:
 def _of_words(
     batch: Mapping[str, Any], logits: Float[Tensor, "batch tokens classes"]
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """How many words each row has, [batch]; and of all words, their labels, logits, and whether they were seen."""
+    """Return how many words each row has, [batch]; and of all words, labels, logits, and whether they were seen."""
     labels = batch.get("word_labels", batch["labels"])
     real = labels != IGNORED
     row, word = real.nonzero(as_tuple=True)
@@ -137,7 +137,7 @@ def _of_words(
 
 
 def _joined(module: pl.LightningModule, parts: Sequence[Tensor]) -> Tensor:
-    """The parts of all ranks, one after the other, be they of the same length or not."""
+    """Return the parts of all ranks, one after the other, be they of the same length or not."""
     mine = torch.cat(list(parts))
     if module.trainer.world_size == 1:
         return mine

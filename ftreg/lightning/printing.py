@@ -1,4 +1,4 @@
-"""What is printed once, however many processes there are."""
+"""A line is printed once, however many processes there are."""
 
 from pytorch_lightning.utilities import rank_zero_only
 

@@ -1,4 +1,4 @@
-"""When an optimizer step is logged, and what of it."""
+"""Optimizer steps are logged when Lightning logs, with their loss, its terms and the methods' diagnostics."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from ftreg.core.step_log import StepLog, step_values
 
 
 def logs_now(trainer: Any) -> bool:
-    """Whether the optimizer step that the trainer is in is one that Lightning will log."""
+    """Return whether the optimizer step that the trainer is in is one that Lightning will log."""
     every = int(trainer.log_every_n_steps)
     return every > 0 and (int(trainer.global_step) + 1) % every == 0
 

@@ -1,4 +1,4 @@
-"""What of Lightning was tried beside the methods: callbacks, trainer options, strategies, precisions and plugins.
+"""Lightning's callbacks, trainer options, strategies, precisions and plugins were each tried beside the methods.
 
 Each works as it says, which `tests/test_lightning.py` shows, or is refused in one line before anything starts
 (`ftreg.lightning.compatibility`). A test compares these tables with the installed Lightning, so that what a later one
@@ -15,7 +15,7 @@ from ftreg.core.method_registry import owners
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of it.
+    """This is what came of trying something.
 
     Args:
         says: what it does here; of what is refused, why, and what to do instead.
@@ -142,7 +142,7 @@ Given = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Option:
-    """A trainer option, of which some values may be refused.
+    """This is a trainer option, of which some values may be refused.
 
     Args:
         says: what it does here.
@@ -249,7 +249,7 @@ OPTIONS: Mapping[str, Option] = {
 
 
 def document() -> str:
-    """The tables in Markdown: `python -m ftreg.lightning.tried` writes `experiments/lightning.md`."""
+    """Return the tables in Markdown: `python -m ftreg.lightning.tried > experiments/lightning.md`."""
     tables = {"Callbacks": CALLBACKS, "Strategies": STRATEGIES, "Precisions": PRECISIONS, "Plugins": PLUGINS}
     parts = [
         "# Lightning beside the methods",

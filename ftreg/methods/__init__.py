@@ -1,4 +1,4 @@
-"""One file a method."""
+"""Each method is one file, which names its paper; `_`-modules are what several of them share."""
 
 from ftreg.methods import multi_task as _multi_task  # noqa: F401  no method to list: `data.also` adds it
 from ftreg.methods.fgm import FGM as FGM

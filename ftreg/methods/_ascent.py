@@ -1,4 +1,4 @@
-"""Gradient ascent on an embedding perturbation, for the objectives that train on what it reaches.
+"""Gradient ascent moves an embedding perturbation, for the objectives that train on what it reaches.
 
 The ascent follows the gradient of the *sum* of the example losses, so that no batch size, accumulation or number of
 ranks changes a step of it; what is trained on is their mean.
@@ -18,7 +18,7 @@ Climb = Callable[[Tensor, Tensor], Tensor]
 
 
 class Trace:
-    """What an ascent's diagnostics are made of: δ and the example losses at each pass."""
+    """A trace keeps what an ascent's diagnostics are made of: δ and the example losses at each pass."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
@@ -26,7 +26,7 @@ class Trace:
         self._losses: list[Tensor] = []
 
     def add(self, delta: Tensor, losses: Tensor) -> None:
-        """One pass."""
+        """Add one pass."""
         if self._step.logs:
             self._deltas.append(delta.detach())
             self._losses.append(losses.detach())
@@ -48,7 +48,7 @@ class Trace:
 def accumulate(
     step: Step, delta: Tensor, weights: Sequence[float], climb: Climb, dropout: Dropout, trace: Trace
 ) -> Scalar:
-    """Σ_k w_k · mean loss at δ_k, over passes whose δ climbs from one to the next.
+    """Return Σ_k w_k · mean loss at δ_k, over passes whose δ climbs from one to the next.
 
     Each pass but the last gives the gradients of δ and of all parameters by one `autograd.grad`; the sum of the
     latter is deposited on the last pass.

@@ -1,4 +1,4 @@
-"""Parts of the network that do not train yet, exactly, under DDP and beside every other method.
+"""Parts of the network do not train yet: exactly so, under DDP and beside every other method.
 
 Frozen weights are given to the forward detached: autograd then computes no gradient for them, and for a part below
 which nothing trains it keeps nothing, so that part costs its forward alone. `requires_grad` stays as it is: DDP has
@@ -21,7 +21,7 @@ from ftreg.methods import _held_out
 
 
 class Freezing(Regularizer, ABC):
-    """A method that says which parts are frozen at an optimizer step."""
+    """A freezing method says which parts are frozen at an optimizer step."""
 
     claims: ClassVar[frozenset[Slot]] = frozenset({Slot.TRAINABLE})
 
@@ -32,7 +32,7 @@ class Freezing(Regularizer, ABC):
 
     @abstractmethod
     def frozen(self, parts: list[str], progress: float) -> Collection[str]:
-        """The parts that do not train.
+        """Return the parts that do not train.
 
         Args:
             parts: all of them, lowest first; the last one is the head.

@@ -1,4 +1,4 @@
-"""Figures of one run. Needs matplotlib, the extra `plots`; imported when a figure is drawn."""
+"""Methods draw figures of a run with matplotlib (the extra `plots`), which is imported when a figure is drawn."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from ftreg._base.atomic import write_atomically
 
 
 def layer_weights(path: Path, steps: Sequence[int], weights: Mapping[int, Sequence[float]]) -> None:
-    """Each layer's weight over the optimizer steps, from light (low) to dark (high), labelled at its end.
+    """Draw each layer's weight over the optimizer steps, from light (low) to dark (high), labelled at its end.
 
     Args:
         path: of the PNG.

@@ -1,4 +1,4 @@
-"""FGM: one gradient step on the word embeddings, trained on beside the clean example.
+"""FGM takes one gradient step on the word embeddings, and trains on what that reaches beside the clean example.
 
 Miyato, Dai, Goodfellow. *Adversarial Training Methods for Semi-Supervised Text Classification*. ICLR 2017,
 arXiv 1605.07725.
@@ -21,7 +21,7 @@ from ftreg.methods._ascent import Trace, accumulate
 
 
 class FGM(Regularizer):
-    """The fast gradient method's adversarial loss beside the clean one.
+    """FGM adds the fast gradient method's adversarial loss to the clean one.
 
     Args:
         epsilon: ε, the l2 norm of each example's perturbation.

@@ -1,4 +1,4 @@
-"""FreeLB: adversarial training on word embeddings that trains on every step of the ascent.
+"""FreeLB is adversarial training on word embeddings that trains on every step of the ascent.
 
 Zhu, Cheng, Gan, Sun, Goldstein, Liu. *FreeLB: Enhanced Adversarial Training for Natural Language Understanding*. ICLR
 2020, arXiv 1909.11764.
@@ -24,7 +24,7 @@ from ftreg.methods._ascent import Trace, accumulate
 
 
 class FreeLB(Regularizer):
-    """FreeLB on the word embeddings.
+    """FreeLB replaces the task loss by its mean over the steps of an ascent on the word embeddings.
 
     Args:
         steps: K, forward and backward passes; 1 or more. The paper: 2 to 4.

@@ -1,4 +1,4 @@
-"""GradualUnfreezing: the head first, then one more layer at a time, from the top.
+"""GradualUnfreezing trains the head first, then one more layer at a time, from the top.
 
 Howard, Ruder. *Universal Language Model Fine-tuning for Text Classification*. ACL 2018, arXiv 1801.06146.
 """

@@ -1,4 +1,4 @@
-"""HeadFirst: train the head on the pre-trained features, then everything.
+"""HeadFirst trains the head on the pre-trained features, then everything.
 
 Kumar, Raghunathan, Jones, Ma, Liang. *Fine-Tuning can Distort Pretrained Features and Underperform
 Out-of-Distribution*. ICLR 2022, arXiv 2202.10054 (LP-FT: linear probing, then fine-tuning).

@@ -1,4 +1,4 @@
-"""LayerPooling: the head reads several layers of the encoder in place of the last one alone.
+"""With LayerPooling the head reads several layers of the encoder in place of the last one alone.
 
 Lower layers know more of syntax, middle ones transfer best (Rogers, Kovaleva, Rumshisky, TACL 2020). With h_k the
 hidden states after layer k (h_0: the embeddings' output), t the pooling of a layer's tokens and m the mix of layers:
@@ -44,7 +44,7 @@ Mix = Literal[
 
 
 class LayerPooling(Regularizer):
-    """A head on several layers.
+    """LayerPooling puts a head on several layers.
 
     Args:
         mix: `last`, `second_to_last`, `concat`, `sum`, `mean` (BERT's feature-based variants); `scalar` (ELMo; UDify
@@ -174,14 +174,14 @@ class LayerPooling(Regularizer):
         self._history = dict(state_dict["history"])
 
     def weights(self, encoder: Encoder) -> dict[int, Tensor]:
-        """Layers' weights by number, none for some mixes; of each row of the latest pass, where the input decides."""
+        """Return layers' weights by number, none for some mixes; of the latest pass's rows, where the input decides."""
         head = encoder.head
         assert isinstance(head, Head)
         found = getattr(head.mix, "weights", None)
         return {} if found is None else dict(zip(head.numbers, found.unbind(-1), strict=True))
 
     def numbers(self, depth: int) -> list[int]:
-        """The layers that are read, lowest first, of an encoder with `depth` of them.
+        """Return the layers that are read, lowest first, of an encoder with `depth` of them.
 
         Raises:
             UsageError: a layer does not exist, is named twice, or there are too few for the mix.
@@ -208,7 +208,7 @@ class LayerPooling(Regularizer):
 
 
 def _dropout(encoder: Encoder) -> float:
-    """The plain head's, before its last layer; 0 where it has none."""
+    """Return the plain head's dropout rate, before its last layer; 0 where it has none."""
     parts = encoder.model.named_modules()
     rates = [part.p for path, part in parts if isinstance(part, nn.Dropout) and encoder.in_head(f"model.{path}")]
     return rates[-1] if rates else 0.0

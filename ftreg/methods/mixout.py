@@ -1,4 +1,4 @@
-"""Mixout: dropout towards the pre-trained weights.
+"""Mixout is dropout towards the pre-trained weights.
 
 Lee, Cho, Kang. *Mixout: Effective Regularization to Finetune Large-scale Pretrained Language Models*. ICLR 2020,
 arXiv 1909.11299.
@@ -32,7 +32,7 @@ from ftreg.functional.mixout import mixout
 
 
 class Mixout(Regularizer):
-    """Mixout on every pre-trained Linear of the encoder.
+    """Mixout mixes the weights of every pre-trained Linear of the encoder.
 
     Args:
         p: probability of falling back to the anchor, in [0, 1]. The paper: 0.7, 0.8, 0.9.
@@ -117,7 +117,7 @@ class Mixout(Regularizer):
         return mixed
 
     def _replaced(self, encoder: Encoder) -> list[tuple[nn.Module, str]]:
-        """The dropouts to switch off, in module order: the module and its attribute that holds the rate."""
+        """Return the dropouts to switch off, in module order: the module and its attribute that holds the rate."""
         leaves = [(path, module) for path, module in encoder.named_modules() if not list(module.children())]
         following = [*leaves[1:], ("", None)]
         found: list[tuple[nn.Module, str]] = [

@@ -1,4 +1,4 @@
-"""MultiTask: several tasks on one encoder, with a head each; every optimizer step is of one task.
+"""MultiTask trains several tasks on one encoder, with a head each; every optimizer step is of one task.
 
 Liu, He, Chen, Gao. *Multi-Task Deep Neural Networks for Natural Language Understanding*. ACL 2019, arXiv 1901.11504,
 Algorithm 1: a batch b_t of task t gives one step on the shared encoder θ and on that task's head φ_t,
@@ -34,7 +34,7 @@ PLAIN = ""
 
 
 class MultiTask(TaskHeads):
-    """A head for each of several tasks beside the main one, used by the batches that have its name as `task`.
+    """MultiTask has a head for each of several tasks beside the main one, used by batches with its name as `task`.
 
     The heads that a step does not use get no gradient, whatever other methods say of them: no decay and no moments.
 
@@ -102,22 +102,22 @@ class MultiTask(TaskHeads):
         _held_out.withhold(encoder, self._idle())
 
     def _idle(self) -> set[str]:
-        """The parameters of the heads that this step does not use."""
+        """Return the parameters of the heads that this step does not use."""
         return {name for name, task in self._owner.items() if task != self._task}
 
 
 def _key(task: str) -> str:
-    """The task's name as that of a module, which must have no dot and be no attribute of `nn.ModuleDict`."""
+    """Return the task's name as that of a module, which has no dot and is no attribute of `nn.ModuleDict`."""
     return f"{task.replace('.', ':')}_head"
 
 
 def _head(model: Any) -> list[tuple[str, nn.Module]]:
-    """What a model has on top of its base, by name."""
+    """Return what a model has on top of its base, by name."""
     return [(name, module) for name, module in model.named_children() if name != model.base_model_prefix]
 
 
 def _fresh(encoder: Encoder, task: str, labels: Sequence[str]) -> nn.ModuleDict:
-    """A head of the architecture's own kind, drawn as it draws its own."""
+    """Draw a head of the architecture's own kind, as it draws its own."""
     config = copy.deepcopy(encoder.model.config)
     config.id2label = dict(enumerate(labels or ("score",)))
     config.label2id = {label: index for index, label in config.id2label.items()}

@@ -1,4 +1,4 @@
-"""PGD: adversarial training on the word embeddings that the last ascent step reaches.
+"""PGD is adversarial training on the word embeddings that the last ascent step reaches.
 
 Madry, Makelov, Schmidt, Tsipras, Vladu. *Towards Deep Learning Models Resistant to Adversarial Attacks*. ICLR 2018,
 arXiv 1706.06083; on word embeddings as in Zhu et al., ICLR 2020, arXiv 1909.11764.
@@ -18,7 +18,7 @@ from ftreg.methods._ascent import Trace
 
 
 class PGD(Regularizer):
-    """Projected gradient descent's adversary on the word embeddings.
+    """PGD trains on projected gradient descent's adversary on the word embeddings.
 
     Args:
         steps: K, ascent steps; 0 trains on the random start.

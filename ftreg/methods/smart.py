@@ -1,4 +1,4 @@
-"""SMART: predictions that are smooth around each example, and weights that move in small, remembered steps.
+"""SMART makes predictions smooth around each example, and lets weights move in small, remembered steps.
 
 Jiang, He, Chen, Liu, Gao, Zhao. *SMART: Robust and Efficient Fine-Tuning for Pre-trained Natural Language Models
 through Principled Regularized Optimization*. ACL 2020, arXiv 1911.03437.
@@ -47,7 +47,7 @@ WEAK = 1e-3
 
 
 class SMART(Regularizer):
-    """SMART's two halves: `weight` of the smoothness term, `mu` of the proximal term; 0 leaves one out.
+    """SMART has two halves: `weight` is of the smoothness term, `mu` of the proximal term; 0 leaves one out.
 
     Args:
         weight: λ_s. The paper: 1, 3, 5.
@@ -119,7 +119,7 @@ class SMART(Regularizer):
         return terms
 
     def smoothness(self, step: Step) -> Tensor:
-        """ℓ_s between the adversarial and the clean prediction, per example [batch], with both gradients."""
+        """Compute ℓ_s between the adversarial and the clean prediction, per example [batch], with both gradients."""
         published = self.variant == "max_rescale"
         inner, outer = (stable_kl, stopped_kl) if published else (symmetric_kl, symmetric_kl)
         clean = step.logits()
@@ -137,7 +137,7 @@ class SMART(Regularizer):
         return losses
 
     def proximal(self, step: Step) -> Tensor:
-        """ℓ_s between the prediction and the teacher's, per example [batch], with the former's gradient."""
+        """Compute ℓ_s between the prediction and the teacher's, per example [batch], with the former's gradient."""
         with torch.no_grad():
             taught = step.logits(params=self._teacher, dropout="none" if self.teacher_mode == "eval" else self.noise)
         return step.divergence(step.logits(), taught)

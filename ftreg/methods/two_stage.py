@@ -1,4 +1,4 @@
-"""TwoStage: fine-tune from an intermediate stage's weights instead of the pre-trained ones.
+"""TwoStage fine-tunes from an intermediate stage's weights instead of the pre-trained ones.
 
 Supervised stages: Phang, Févry, Bowman. *Sentence Encoders on STILTs*. 2018, arXiv 1811.01088 (the head is drawn
 afresh); Garg, Vu, Moschitti. *TANDA*. AAAI 2020, arXiv 1911.04118 (the head is kept). Further pre-training on the
@@ -29,7 +29,7 @@ Which = Literal["best", "last"]
 
 
 class TwoStage(StartsFromFits):
-    """Another start; with neither stages nor a checkpoint, plain fine-tuning.
+    """TwoStage is another start; with neither stages nor a checkpoint, it is plain fine-tuning.
 
     Args:
         stages: configurations of `ftreg fit`, as mappings or as the paths of YAML files; each starts from the one
@@ -111,7 +111,7 @@ class TwoStage(StartsFromFits):
                 encoder.reinitialise(encoder.pooler)
 
     def _values(self, encoder: Encoder, path: Path) -> dict[str, Tensor]:
-        """What is loaded, by parameter: the encoder, and the head where it is kept."""
+        """Return what is loaded, by parameter: the encoder, and the head where it is kept."""
         saved = checkpoint_reader.load(str(path), "TwoStage.checkpoint")
         record = saved.get("ftreg", {})
         values = {name.removeprefix("encoder."): value for name, value in saved["state_dict"].items()}

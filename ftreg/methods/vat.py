@@ -1,4 +1,4 @@
-"""VAT: the prediction must not change in the direction in which it changes most.
+"""VAT keeps the prediction from changing in the direction in which it changes most.
 
 Miyato, Maeda, Koyama, Ishii. *Virtual Adversarial Training: A Regularization Method for Supervised and Semi-Supervised
 Learning*. TPAMI 2018, arXiv 1704.03976.
@@ -22,7 +22,7 @@ from ftreg.functional.perturbation import TINY, direction, finite
 
 
 class VAT(Regularizer):
-    """Virtual adversarial training on the word embeddings.
+    """VAT is virtual adversarial training on the word embeddings.
 
     Args:
         weight: of the penalty; 0 is plain fine-tuning.

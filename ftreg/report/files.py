@@ -30,7 +30,7 @@ CheckpointScores = dict[str, dict[str, float]]
 
 @dataclass
 class _Lines:
-    """What the lines of one run say."""
+    """The lines of one run say these things."""
 
     place: str
     scores: CheckpointScores = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What the statistics are given is checked, and what is wrong with it is said in one line."""
+"""The statistics' inputs are checked, and what is wrong with one is said in a line."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

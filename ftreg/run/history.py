@@ -26,7 +26,7 @@ HEADER = re.compile(r"[^\s\0\ufffd]*")
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds: columns, rows of as many cells, and the number of lines that are no row."""
+    """The content of a file is its columns, rows of as many cells, and the number of lines that are no row."""
 
     columns: list[str]
     rows: list[list[str]]

@@ -1,4 +1,4 @@
-"""What a fit used is read from its configuration or its record: methods, tasks, loggers, and where it started."""
+"""A fit's configuration or record tells what it used: methods, tasks, loggers, and where it started."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ REPORT = "report.json"
 
 @dataclass(frozen=True)
 class Fit:
-    """What a fit used, as far as it is cited.
+    """A fit is what it used, as far as that is cited.
 
     Args:
         methods: as its options build them.

@@ -51,7 +51,7 @@ def limit() -> float:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a rank ends: its line, the exit code, and when, by the clock."""
+    """A failure says why a rank ends: its line, the exit code, and when, by the clock."""
 
     line: str
     code: int
@@ -60,7 +60,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Sign:
-    """What a rank leaves: who and where it is, and, if it has failed, why."""
+    """A rank leaves a sign: who and where it is, and, if it has failed, why."""
 
     launch: str
     rank: int

@@ -59,7 +59,7 @@ class ReportedScore:
 
 @dataclass(frozen=True)
 class RunCost:
-    """What a fit took: optimizer steps, seconds of training, real tokens, and peak memory in bytes."""
+    """The cost is what a fit took: optimizer steps, seconds of training, real tokens, and peak memory in bytes."""
 
     steps: int
     seconds: float
@@ -123,7 +123,7 @@ class _Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted(_Record):
-    """What was trained, and from where: the task's name, the methods, and the stage that the run started from."""
+    """This was trained, and from there: the task's name, the methods, and the stage that the run started from."""
 
     task: str
     methods: tuple[MethodRecord, ...]
@@ -132,7 +132,7 @@ class Fitted(_Record):
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult(Fitted):
-    """What a run's record says of the stage that it started from, whose weights are in the file `checkpoint`."""
+    """A run's record says this of the stage that it started from, whose weights are in the file `checkpoint`."""
 
     identity: str | None = field(default=None, metadata=OLDER)
     source: str | None = field(default=None, metadata=OLDER)
@@ -144,7 +144,7 @@ class StageResult(Fitted):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(_Record):
-    """What came of a run.
+    """The outcome is what came of a run.
 
     Args:
         reported: None for a run that learns no labels.

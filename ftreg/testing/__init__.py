@@ -1,4 +1,4 @@
-"""The contracts of a fine-tuning method, for those of this package and for one's own.
+"""A fine-tuning method's contracts are tested here, for the methods of this package and for one's own.
 
 A test file for the README's `EmbeddingNoise`, in a `mine.py` beside it:
 

@@ -1,4 +1,4 @@
-"""One row of settings a method: what its contracts are tested at."""
+"""Each method has one row of settings, at which its contracts are tested."""
 
 import atexit
 import inspect
@@ -36,7 +36,7 @@ Method = Callable[[], Regularizer]
 
 @dataclass(frozen=True)
 class Case:
-    """A method's settings.
+    """A case is a method's settings.
 
     Args:
         card: those of its card, at which it acts.
@@ -58,7 +58,7 @@ ACTING = partial(SMART, noise="shared", epsilon=1e-2, step_size=1.0, sigma=1e-3)
 
 @cache
 def intermediate(architecture: str = "bert") -> str:
-    """A stage's checkpoint for a tiny encoder of `ftreg.testing.encoders`: other weights, alike in every process."""
+    """Return a stage's checkpoint for a tiny encoder: other weights than its own, alike in every process."""
     folder = Path(tempfile.mkdtemp(prefix="ftreg-stage-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with torch.random.fork_rng():
@@ -70,7 +70,7 @@ def intermediate(architecture: str = "bert") -> str:
 
 
 def started(architecture: str = "bert") -> TwoStage:
-    """TwoStage from such a checkpoint."""
+    """Return TwoStage from such a checkpoint."""
     return TwoStage(checkpoint=intermediate(architecture))
 
 
@@ -93,7 +93,7 @@ CASES: dict[str, Case] = {
 
 
 def exported() -> dict[str, type[Regularizer]]:
-    """Every method that `ftreg.methods` exports, by class name."""
+    """Return every method that `ftreg.methods` exports, by class name."""
     return {
         name: cls
         for name, cls in vars(ftreg.methods).items()
@@ -102,7 +102,7 @@ def exported() -> dict[str, type[Regularizer]]:
 
 
 def companions(method: Regularizer) -> list[Regularizer]:
-    """Mixout, FreeLB, SMART and LayerPooling at their cards' settings, but for those of a kind with `method`.
+    """Return Mixout, FreeLB, SMART and LayerPooling at their cards' settings, but for those of a kind with `method`.
 
     Of a kind are a method and itself, two owners of a slot, and two weight maps, which compose in list order. Beside a
     method that learns no labels, nothing smooths their predictions.

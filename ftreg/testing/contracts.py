@@ -1,4 +1,4 @@
-"""What every method promises, each as a function of its settings and an empty folder.
+"""Every method keeps these promises, each a function of its settings and an empty folder.
 
 They raise AssertionError with what was promised and what was found. The promises that need a second process are in
 `ftreg.testing.ranks`.
@@ -34,7 +34,7 @@ LATE = 4
 
 
 def null(case: Case, folder: Path) -> None:
-    """At its null settings the method is plain fine-tuning, bit for bit, with dropout on; also under autocast.
+    """Require that at its null settings the method is plain fine-tuning, bit for bit, dropout on; also under autocast.
 
     A method without them is plain fine-tuning of the network that it makes: a fit with its structure and learning
     rates alone, and none of its other parts, ends in the same bits.
@@ -55,7 +55,7 @@ def null(case: Case, folder: Path) -> None:
 
 
 def gradient(case: Case, folder: Path) -> None:
-    """At its card's settings the method changes the gradient of one step by 1e-3 of its norm or more.
+    """Require that at its card's settings the method changes the gradient of one step by 1e-3 of its norm or more.
 
     Measured against the plain model at the same weights, batch and dropout masks, at a step after the first; over the
     parameters that are trainable in both, so without the heads where the method has one of its own. A method that
@@ -69,7 +69,7 @@ def gradient(case: Case, folder: Path) -> None:
 
 
 def clean(case: Case, folder: Path) -> None:
-    """After a fit, and after one that failed in any of its passes or its backward, the network is as it was.
+    """Require that after a fit, and one that failed in any of its passes or its backward, the network is as it was.
 
     The plain encoder's keys, modes, dropout probabilities and hooks; real leaf parameters, as trainable as before. A
     method that changes the network is held against itself as attached.
@@ -98,7 +98,7 @@ def clean(case: Case, folder: Path) -> None:
 
 
 def permutation(case: Case, folder: Path) -> None:
-    """Beside methods of the other kinds, the order of the callbacks changes nothing, dropout on: 1e-12."""
+    """Require that the order of the callbacks changes nothing beside methods of other kinds, dropout on: 1e-12."""
     backbone = checkpoint(folder / "encoder", "bert")
     one, other = [case.card(), *companions(case.card())], [case.card(), *companions(case.card())][::-1]
     gap = difference(state(fit(backbone, one)), state(fit(backbone, other)))
@@ -106,7 +106,7 @@ def permutation(case: Case, folder: Path) -> None:
 
 
 def reloading(case: Case, folder: Path) -> None:
-    """A checkpoint, loaded without a trainer, is the fitted network and makes the same predictions, bit for bit."""
+    """Require that a checkpoint, loaded without a trainer, makes the fitted network's predictions, bit for bit."""
     backbone = checkpoint(folder / "encoder", "bert")
     fitted = fit(backbone, [case.card()], precision="32-true", max_steps=2)
     fitted.trainer.save_checkpoint(folder / "kept.ckpt")
@@ -117,7 +117,7 @@ def reloading(case: Case, folder: Path) -> None:
 
 
 def command_line(case: Case, folder: Path) -> None:
-    """The method's options survive YAML, `ftreg fit`, its `config.yaml` and its `result.json`, and the run repeats.
+    """Require that options survive YAML, `ftreg fit`, its `config.yaml` and `result.json`, and that the run repeats.
 
     The built-in sample, a tiny encoder and one step.
     """
@@ -157,7 +157,7 @@ def require(kept: bool, message: str) -> None:
 
 
 class _Structure(Regularizer):
-    """The network that a method makes and its learning rates, without the method's other parts."""
+    """This has the network that a method makes and its learning rates, without the method's other parts."""
 
     def __init__(self, method: Regularizer) -> None:
         self.method = method
@@ -170,7 +170,7 @@ class _Structure(Regularizer):
 
 
 class _Probe(pl.Callback):
-    """Takes a step's gradient with the methods and the plain model's, at the same weights or at the backbone's."""
+    """A probe takes a step's gradient with the methods and the plain model's, at the same weights or the backbone's."""
 
     def __init__(self, same_weights: bool) -> None:
         self.same_weights = same_weights
@@ -197,7 +197,7 @@ class _Probe(pl.Callback):
             self._found = {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in named}
 
     def change(self) -> float:
-        """‖found − plain‖ / ‖plain‖, over the parameters that are trainable in both."""
+        """Return ‖found − plain‖ / ‖plain‖, over the parameters that are trainable in both."""
         names = self._plain.keys() & self._found.keys()
         gaps = [self._found[name] - self._plain[name] for name in names]
         norm = torch.nn.utils.get_total_norm
@@ -205,11 +205,11 @@ class _Probe(pl.Callback):
 
 
 class _OnPurpose(Exception):
-    """The failure that `_Fail` brings about."""
+    """This is the failure that `_Fail` brings about."""
 
 
 class _Fail(pl.Callback):
-    """Counts the network's forward passes in training, and fails in one of them, or in the backward."""
+    """This counts the network's forward passes in training, and fails in one of them, or in the backward."""
 
     def __init__(self, point: int | str | None) -> None:
         self.point, self.passes = point, 0
@@ -250,7 +250,7 @@ def _encoder(module: pl.LightningModule) -> Encoder:
 
 
 def _logits(model: FineTuner) -> Tensor:
-    """What it says of some rows."""
+    """Return what it says of some rows."""
     batch: Any = random_rows("dev", EVALUATED).collate(torch.arange(EVALUATED), torch.ones(EVALUATED).bool())
     with torch.no_grad():
         out: Tensor = model(batch)
@@ -258,7 +258,7 @@ def _logits(model: FineTuner) -> Tensor:
 
 
 def _footprint(model: FineTuner) -> dict[str, Any]:
-    """What a method may not leave changed, each under the name that a complaint gives it."""
+    """Return what a method may not leave changed, each under the name that a complaint gives it."""
     found: dict[str, Any] = {"the keys of state_dict": [*model.state_dict()]}
     for name, p in model.named_parameters():
         found[f"parameter {name}"] = (type(p), p.is_leaf, p.requires_grad)

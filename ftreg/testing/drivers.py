@@ -1,4 +1,4 @@
-"""One engine under every loop: a short training of the same batches in each, and again with a break in it.
+"""Every loop drives one engine through a short training of the same batches, and again with a break in it.
 
 Each driver trains a tiny sentence classifier for `STEPS` optimizer steps of two micro-batches, with clipping, a
 schedule and dropout, in float64. They end with the same weights, and a training that was broken off and taken up again
@@ -109,7 +109,7 @@ DRIVERS: Mapping[str, Callable[[str, Methods, Path, bool], Weights]] = {
 
 
 class _Bare:
-    """What a loop does with its parts."""
+    """These are the steps of a bare loop, which others wrap."""
 
     def __init__(self, engine: Engine, optimizer: Any) -> None:
         self.engine, self.optimizer = engine, optimizer

@@ -1,4 +1,4 @@
-"""Tiny encoders with random weights, saved as pre-trained checkpoints."""
+"""Tiny encoders with random weights are saved as pre-trained checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,'"
 
 
 def _token(number: int) -> str:
-    """Every third goes on with a word; with the others, they spell any word of those characters."""
+    """Return the token of an id: every third goes on with a word; with the others, they spell any word."""
     goes_on, place = number % 3 == 2, (number - 5) // 3 if number % 3 == 2 else (number - 5) * 2 // 3
     return f"{'##' * goes_on}{CHARACTERS[place] if place < len(CHARACTERS) else f't{number}'}"
 
@@ -76,7 +76,7 @@ TOKENS = [*SPECIAL.values(), *map(_token, range(5, 120))]
 
 
 def configuration(architecture: str, **changes: Any) -> transformers.PretrainedConfig:
-    """Of a tiny encoder; arguments as of `checkpoint`."""
+    """Return the configuration of a tiny encoder; arguments as of `checkpoint`."""
     sizes = OWN.get(architecture, SIZES)
     model = "deberta-v2" if architecture == "deberta-v3" else architecture
     config: transformers.PretrainedConfig = transformers.AutoConfig.for_model(model, **(sizes | changes))
@@ -84,7 +84,7 @@ def configuration(architecture: str, **changes: Any) -> transformers.PretrainedC
 
 
 def checkpoint(folder: Path, architecture: str, **changes: Any) -> str:
-    """A randomly initialised base model (no head) and a tokenizer, saved as a pre-trained checkpoint.
+    """Save a randomly initialised base model (no head) and a tokenizer as a pre-trained checkpoint.
 
     Args:
         folder: where to.

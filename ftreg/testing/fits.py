@@ -1,4 +1,4 @@
-"""A small real fit: random rows, a tiny encoder, a real Trainer; and all that it ends with."""
+"""A small real fit has random rows, a tiny encoder, a real Trainer; and all that it ends with can be compared."""
 
 import logging
 import warnings
@@ -25,7 +25,7 @@ State = dict[str, Tensor]
 
 
 def random_rows(split: str, count: int) -> Rows:
-    """Rows of 3 to 19 random tokens with random labels."""
+    """Return rows of 3 to 19 random tokens with random labels."""
     generator = torch.Generator().manual_seed(len(split))
     lengths = torch.randint(3, 20, (count,), generator=generator).tolist()
     tokens = [torch.randint(5, 120, (length,), generator=generator).tolist() for length in lengths]
@@ -34,14 +34,14 @@ def random_rows(split: str, count: int) -> Rows:
 
 
 class RandomRows(GlueDataModule):
-    """The data module with random tokens in place of a task's."""
+    """This is the data module with random tokens in place of a task's."""
 
     def __init__(self, training: int = ROWS) -> None:
         super().__init__("rte", "none", protocol="dev", batch_size=BATCH, eval_batch_size=4)
         self.training = training
 
     def prepare_data(self) -> None:
-        """Nothing to download."""
+        """Download nothing."""
 
     def rows(self, split: str) -> Rows:
         return random_rows(split, self.training if split == "train" else EVALUATED)
@@ -89,14 +89,14 @@ def fit(
 
 
 def quiet() -> None:
-    """No warnings, and no word from Lightning but its errors."""
+    """Silence warnings, and Lightning but for its errors."""
     warnings.filterwarnings("ignore")
     for name in ("pytorch_lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def state(model: FineTuner) -> State:
-    """All weights, the optimizer's state and every method's own, flat: `weights/…`, `optimizer/…`, `SMART/…`."""
+    """Return all weights, the optimizer's state and every method's own, flat: `weights/…`, `optimizer/…`, `SMART/…`."""
     flat = {f"weights/{name}": tensor.clone() for name, tensor in model.state_dict().items()}
     optimizer: Any = model.optimizers()
     flat |= _flat("optimizer", optimizer.optimizer.state_dict()["state"])
@@ -119,7 +119,7 @@ def _flat(path: str, value: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def difference(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
-    """The largest absolute difference of two states; NaN counts as infinite.
+    """Return the largest absolute difference of two states; NaN counts as infinite.
 
     Raises:
         AssertionError: one has what the other lacks.
@@ -131,14 +131,14 @@ def difference(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
 
 
 def every_step(folder: Path) -> pl.Callback:
-    """A checkpoint after each optimizer step."""
+    """Return a callback that saves a checkpoint after each optimizer step."""
     return ModelCheckpoint(
         dirpath=folder, filename="{step}", every_n_train_steps=1, save_top_k=-1, save_on_train_epoch_end=False
     )
 
 
 class Logged(pl.Callback):
-    """Keeps what each optimizer step has logged, by step and name."""
+    """This keeps what each optimizer step has logged, by step and name."""
 
     def __init__(self) -> None:
         self.values: State = {}

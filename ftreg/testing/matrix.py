@@ -1,4 +1,4 @@
-"""Methods × architectures: one step of each pair, without a trainer.
+"""Each pair of a method and an architecture takes one step, without a trainer.
 
 A pair either works, and then the method changes the gradient, and at its null settings is plain fine-tuning bit for
 bit; or it is refused in a line, before anything is computed. Every method with a row in `CASES` is in the matrix.
@@ -54,7 +54,7 @@ def pair(case: Case, architecture: str, backbone: str) -> str:
 
 
 def step(backbone: str, method: Regularizer | None = None, **options: Any) -> Gradient:
-    """The gradient of one step with dropout on, by parameter; zeros where it has none.
+    """Compute the gradient of one step with dropout on, by parameter; zeros where it has none.
 
     Args:
         backbone: a folder.
@@ -72,7 +72,7 @@ def step(backbone: str, method: Regularizer | None = None, **options: Any) -> Gr
 
 
 def rows() -> dict[str, Any]:
-    """A batch of random tokens, padded right."""
+    """Return a batch of random tokens, padded right."""
     mask = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]
     ids = torch.randint(5, 120, mask.shape, generator=torch.Generator().manual_seed(0))
     return {

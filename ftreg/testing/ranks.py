@@ -35,7 +35,7 @@ SMALL = 3
 
 @dataclass(frozen=True)
 class Run:
-    """What one fit is made of; it is sent to other processes, so no lambdas.
+    """A run is what one fit is made of; it is sent to other processes, so it has no lambdas.
 
     Args:
         methods: each built afresh.
@@ -50,7 +50,7 @@ class Run:
     data: type[RandomRows] = RandomRows
 
     def build(self) -> list[Regularizer]:
-        """The methods."""
+        """Return the methods."""
         return [method() for method in self.methods]
 
 
@@ -72,7 +72,7 @@ def run(runs: Mapping[str, Run], folder: Path) -> None:
 
 
 def shards(folder: Path, name: str) -> None:
-    """Accumulation, two ranks, and both end as one process with the whole batch does: 1e-9 in float64.
+    """Require that accumulation, two ranks, and both end as one process with the whole batch does: 1e-9 in float64.
 
     Weights, optimizer, the methods' own state, the predictions; the loss, its terms and all diagnostics, on every rank.
     """
@@ -88,7 +88,7 @@ def shards(folder: Path, name: str) -> None:
 
 
 def resumes(folder: Path, name: str) -> None:
-    """With dropout on, resuming from the checkpoint of any optimizer step ends where the whole run does: exactly.
+    """Require that, dropout on, resuming from any optimizer step's checkpoint ends where the whole run does: exactly.
 
     On one process and on two ranks. Each checkpoint holds plain values: it loads with `weights_only=True`.
     """
@@ -102,7 +102,7 @@ def resumes(folder: Path, name: str) -> None:
 
 
 def sharding_and_resuming(case: Case, folder: Path) -> None:
-    """`shards` and `resumes` of the method alone at its card's settings. Starts two processes."""
+    """Require `shards` and `resumes` of the method alone at its card's settings. Starts two processes."""
     run({"card": Run((case.card,))}, folder)
     shards(folder, "card")
     resumes(folder, "card")
@@ -141,7 +141,7 @@ def _work(runs: Mapping[str, Run], folder: Path, world: int, rank: int) -> None:
 
 
 def _resume(one: Run, kept: Path, backbone: str, world: int) -> dict[str, float]:
-    """How far resuming from each optimizer step ends from the whole run."""
+    """Return how far resuming from each optimizer step ends from the whole run."""
 
     def ends(*callbacks: Any, resume: str | None = None) -> FineTuner:
         return fit(

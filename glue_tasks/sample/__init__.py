@@ -1,4 +1,4 @@
-"""The built-in sample: GLUE-shaped tasks generated from a seeded grammar, for trying out and for tests.
+"""The built-in sample is of GLUE-shaped tasks generated from a seeded grammar, for trying out and for tests.
 
 Nothing is downloaded and nothing depends on the machine: a split is drawn from a generator seeded with its
 own name, and a row belongs to one split by a hash of its first text, so splits share no first text.
@@ -27,7 +27,7 @@ _SHARES = {
 
 @dataclass(frozen=True)
 class _Recipe:
-    """How one task is made: its columns, how many classes (or levels) take turns, the size of its splits."""
+    """A recipe says how a task is made: its columns, how many classes (or levels) take turns, its splits' sizes."""
 
     columns: tuple[str, ...]
     make: Callable[[Random, Lexicon, int], tuple[Any, ...]]
@@ -67,7 +67,7 @@ _RECIPES = {
 
 
 def rows(task: str, split: str) -> dict[str, list[Any]]:
-    """The columns of a split: the texts, `label` (class id, or a float from 0 to 5 for stsb) and `idx`.
+    """Make the columns of a split: the texts, `label` (class id, or a float from 0 to 5 for stsb) and `idx`.
 
     Test splits have label -1, as on the Hub. DataError for a task or split the sample does not have.
     """
@@ -90,7 +90,7 @@ def rows(task: str, split: str) -> dict[str, list[Any]]:
 
 @cache
 def _examples(task: str, split: str) -> tuple[tuple[tuple[str, ...], float], ...]:
-    """The rows of a split with their labels, classes in equal numbers, in shuffled order."""
+    """Return the rows of a split with their labels, classes in equal numbers, in shuffled order."""
     recipe, rng = _RECIPES[task], Random(f"{_SEED}/{task}/{split}")
     lexicon, seen = recipe.lexicon(split), set[frozenset[str]]()
     examples: list[tuple[tuple[str, ...], float]] = []
@@ -114,7 +114,7 @@ def _residue(text: str) -> int:
 
 @cache
 def vocabulary() -> tuple[str, ...]:
-    """Every lower-cased word and punctuation mark of the sample, sorted."""
+    """Return every lower-cased word and punctuation mark of the sample, sorted."""
     words: set[str] = set()
     for task, recipe in _RECIPES.items():
         for split in recipe.sizes:

@@ -1,4 +1,4 @@
-"""CoLA: sentences with agreement, argument structure, movement and licensing right or wrong.
+"""CoLA's sentences have agreement, argument structure, movement and licensing right or wrong.
 
 Every phenomenon makes the good and the bad sentence from the same words as far as it can, so the presence of
 a word tells little and the arrangement tells all.
@@ -27,7 +27,7 @@ _NEAR = ("near", "behind", "next to", "in front of")
 
 
 def _noun(rng: Random, lexicon: Lexicon, many: bool) -> tuple[str, str]:
-    """A noun in the number asked for, and its kind."""
+    """Draw a noun in the number asked for, and its kind."""
     noun = rng.choice(lexicon.nouns)
     return (noun.many if many else noun.one), noun.kind
 
@@ -48,7 +48,7 @@ def agreement(rng: Random, lexicon: Lexicon, good: bool) -> str:
 
 
 def determiners(rng: Random, lexicon: Lexicon, good: bool) -> str:
-    """This and these, many and every."""
+    """Sentences have `this` or `these`, `many` or `every`, with a noun that agrees or does not."""
     many = rng.random() < 0.5
     noun = _noun(rng, lexicon, many)[0]
     word = rng.choice(
@@ -87,7 +87,7 @@ def reflexives(rng: Random, lexicon: Lexicon, good: bool) -> str:
 
 
 def verb_forms(rng: Random, lexicon: Lexicon, good: bool) -> str:
-    """Each auxiliary asks for its own form of the verb."""
+    """Return each auxiliary asks for its own form of the verb."""
     event = grammar.event_with_thing(rng, lexicon)
     verb = event.verb
     forms = {
@@ -128,7 +128,7 @@ def polarity(rng: Random, lexicon: Lexicon, good: bool) -> str:
 
 
 def questions(rng: Random, lexicon: Lexicon, good: bool) -> str:
-    """A question word leaves a gap, and does not leave a conjunction, a relative clause or an adjunct."""
+    """Question words leave a gap, and do not leave a conjunction, a relative clause or an adjunct."""
     event = grammar.event_with_thing(rng, lexicon)
     name, other = rng.sample(lexicon.names, 2)
     verb, what = event.verb, str(event.object)
@@ -145,7 +145,7 @@ def questions(rng: Random, lexicon: Lexicon, good: bool) -> str:
 
 
 def word_order(rng: Random, lexicon: Lexicon, good: bool) -> str:
-    """Adjectives before nouns, nothing between verb and object, articles first."""
+    """Adjectives come before nouns, nothing between verb and object, articles first."""
     event = grammar.event_with_thing(rng, lexicon, 1.0)
     noun, adjective = event.object.noun, event.object.adjective
     assert noun is not None
@@ -159,7 +159,7 @@ def word_order(rng: Random, lexicon: Lexicon, good: bool) -> str:
 
 
 def complements(rng: Random, lexicon: Lexicon, good: bool) -> str:
-    """To or -ing, with an object before it or without."""
+    """Verbs take `to` or -ing, with an object before it or without."""
     event = grammar.event_with_thing(rng, lexicon)
     other = rng.choice(lexicon.names)
     who, verb, what = str(event.subject), event.verb, str(event.object)
@@ -189,7 +189,7 @@ PHENOMENA: tuple[Callable[[Random, Lexicon, bool], str], ...] = (
 
 
 def make(rng: Random, lexicon: Lexicon, label: int) -> tuple[str]:
-    """A sentence; label is 1 where it is acceptable."""
+    """Make a sentence; label is 1 where it is acceptable."""
     text = rng.choice(PHENOMENA)(rng, lexicon, bool(label))
     question = text.split()[0] in ("what", "which") or text.startswith("who ")
     return (grammar.sentence(text, "?" if question else "."),)

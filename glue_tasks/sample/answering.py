@@ -1,4 +1,4 @@
-"""QNLI: a question about an event and a sentence that answers it, or shares its words and does not."""
+"""QNLI pairs a question about an event with a sentence that answers it, or shares its words and does not."""
 
 from dataclasses import replace
 from random import Random
@@ -26,7 +26,7 @@ def _question(rng: Random, event: Event, asked: str) -> str:
 
 
 def make(rng: Random, lexicon: Lexicon, label: int) -> tuple[str, str]:
-    """Question and sentence; label is 0 where the sentence answers (entailment), 1 where it does not."""
+    """Make question and sentence; label is 0 where the sentence answers (entailment), 1 where it does not."""
     kinds = grammar.event_with_person if rng.random() < 0.6 else grammar.event_with_thing
     event = kinds(rng, lexicon, 0.4)
     told = rng.sample(list(_ASKED), 2)
@@ -47,10 +47,10 @@ def make(rng: Random, lexicon: Lexicon, label: int) -> tuple[str, str]:
 
 
 def _same_but_circumstances(one: Event, other: Event) -> bool:
-    """Whether both events have the same people, things and verb, and both happened."""
+    """Return whether both events have the same people, things and verb, and both happened."""
     return replace(one, manner="", place="", time="") == replace(other, manner="", place="", time="")
 
 
 def _object_kept(one: Event, other: Event) -> bool:
-    """Whether verb, object and polarity are the same, so that `who did it` has an answer."""
+    """Return whether verb, object and polarity are the same, so that `who did it` has an answer."""
     return (one.verb, one.object, one.negated) == (other.verb, other.object, other.negated)

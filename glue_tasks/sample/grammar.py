@@ -1,4 +1,4 @@
-"""The grammar of the built-in sample: simple past events and the ways to put them into words."""
+"""The built-in sample's grammar has simple past events and the ways to put them into words."""
 
 import re
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ _AN = re.compile(r"\ba (?=[aeiou])", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Phrase:
-    """A noun phrase: a name (no noun) or determiner, adjective, noun."""
+    """A phrase is a noun phrase: a name (no noun) or determiner, adjective, noun."""
 
     name: str = ""
     noun: Noun | None = None
@@ -27,7 +27,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Event:
-    """Who did what to whom, and how, where, when."""
+    """An event is who did what to whom, and how, where, when."""
 
     subject: Phrase
     verb: Verb
@@ -43,24 +43,24 @@ class Event:
 
 
 def join(*parts: str) -> str:
-    """The parts that are not empty, with spaces between them."""
+    """Return the parts that are not empty, with spaces between them."""
     return " ".join(part for part in parts if part)
 
 
 def sentence(text: str, end: str = ".") -> str:
-    """Text as a sentence: a or an, a capital letter, the final stop."""
+    """Write text as a sentence: with a or an, a capital letter, the final stop."""
     text = _AN.sub(lambda match: match.group()[0] + "n ", text)
     return text[0].upper() + text[1:] + end
 
 
 def active(event: Event) -> str:
-    """`the boy (did not) chase(d) a dog quickly in the park on Monday`."""
+    """Write `the boy (did not) chase(d) a dog quickly in the park on Monday`."""
     verb = "did not " + event.verb.base if event.negated else event.verb.past
     return join(str(event.subject), verb, str(event.object), event.circumstances)
 
 
 def passive(event: Event) -> str:
-    """`a dog was chased by the boy ...`; a negated indefinite object becomes `no dog was chased`."""
+    """Write `a dog was chased by the boy ...`; a negated indefinite object becomes `no dog was chased`."""
     phrase, negation = event.object, "not" if event.negated else ""
     if event.negated and phrase.determiner == "a":
         phrase, negation = replace(phrase, determiner="no"), ""
@@ -68,7 +68,7 @@ def passive(event: Event) -> str:
 
 
 def fronted(event: Event) -> str:
-    """The active sentence with its time, or its place, in front; plain active if it has neither."""
+    """Write the active sentence with its time, or its place, in front; plain active if it has neither."""
     front = event.time or event.place
     if not front:
         return active(event)
@@ -77,12 +77,12 @@ def fronted(event: Event) -> str:
 
 
 def say(rng: Random, event: Event) -> str:
-    """The event in a form drawn at random: the meaning is the same."""
+    """Write the event in a form drawn at random: the meaning is the same."""
     return rng.choice((active, active, passive, passive, fronted))(event)
 
 
 def person(rng: Random, lexicon: Lexicon, adjective: float = 0.0) -> Phrase:
-    """A name, or `the` with a noun for a person, with an adjective with the given probability."""
+    """Draw a name, or `the` with a noun for a person, with an adjective with the given probability."""
     if rng.random() < 0.5 * (1 - adjective):
         return Phrase(rng.choice(lexicon.names))
     word = rng.choice(lexicon.adjectives_for["person"]).word if rng.random() < adjective else ""
@@ -90,21 +90,21 @@ def person(rng: Random, lexicon: Lexicon, adjective: float = 0.0) -> Phrase:
 
 
 def thing(rng: Random, lexicon: Lexicon, adjective: float = 0.0, determiner: str = "the") -> Phrase:
-    """A noun phrase for an animal or an object."""
+    """Draw a noun phrase for an animal or an object."""
     noun = rng.choice(lexicon.things)
     word = rng.choice(lexicon.adjectives_for[noun.kind]).word if rng.random() < adjective else ""
     return Phrase(noun=noun, adjective=word, determiner=determiner)
 
 
 def circumstances(rng: Random, lexicon: Lexicon, event: Event, number: int) -> Event:
-    """The event with that many of manner, place and time filled in."""
+    """Return the event with that many of manner, place and time filled in."""
     for slot in rng.sample(ADJUNCTS, number):
         event = with_circumstance(rng, lexicon, event, slot)
     return event
 
 
 def with_circumstance(rng: Random, lexicon: Lexicon, event: Event, slot: str) -> Event:
-    """The event with one of manner, place, time replaced by another one."""
+    """Return the event with one of manner, place, time replaced by another one."""
     if slot == "manner":
         return replace(event, manner=rng.choice([a.word for a in lexicon.adverbs if a.word != event.manner]))
     if slot == "place":
@@ -113,14 +113,14 @@ def with_circumstance(rng: Random, lexicon: Lexicon, event: Event, slot: str) ->
 
 
 def without(event: Event, slot: str) -> Event:
-    """The event with manner, place or time left open."""
+    """Return the event with manner, place or time left open."""
     if slot == "manner":
         return replace(event, manner="")
     return replace(event, place="") if slot == "place" else replace(event, time="")
 
 
 def event_with_person(rng: Random, lexicon: Lexicon, adjective: float = 0.0) -> Event:
-    """An event between two different people, so that the roles can be swapped."""
+    """Draw an event between two different people, so that the roles can be swapped."""
     subject, other = person(rng, lexicon, adjective), person(rng, lexicon, adjective)
     while subject.name == other.name and subject.noun == other.noun:
         other = person(rng, lexicon, adjective)
@@ -128,19 +128,19 @@ def event_with_person(rng: Random, lexicon: Lexicon, adjective: float = 0.0) -> 
 
 
 def event_with_thing(rng: Random, lexicon: Lexicon, adjective: float = 0.0, determiner: str = "the") -> Event:
-    """A person doing something to an animal or an object."""
+    """Draw a person doing something to an animal or an object."""
     target = thing(rng, lexicon, adjective, determiner)
     assert target.noun is not None
     return Event(person(rng, lexicon, adjective / 2), rng.choice(lexicon.verbs_for[target.noun.kind]), target)
 
 
 def swapped(event: Event) -> Event:
-    """Subject and object exchanged: the same words, another meaning."""
+    """Exchange subject and object: the same words, another meaning."""
     return replace(event, subject=event.object, object=event.subject)
 
 
 def with_synonyms(rng: Random, lexicon: Lexicon, event: Event, probability: float = 0.5) -> Event:
-    """The event with each word that has a synonym replaced by it with the given probability."""
+    """Return the event with each word that has a synonym replaced by it with the given probability."""
 
     def phrase(old: Phrase) -> Phrase:
         synonym = lexicon.adjective[old.adjective].synonym if old.adjective else ""

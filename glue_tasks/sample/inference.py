@@ -1,4 +1,4 @@
-"""MNLI, RTE and the diagnostic set: pairs whose relation follows from how the second is made from the first.
+"""MNLI, RTE and the diagnostic set are pairs whose relation follows from how the second is made from the first.
 
 Every pattern can yield each relation with the same words, so that neither sentence alone gives the answer:
 the direction of a step (dog to poodle or back), the polarity of both sides and who did what to whom decide.
@@ -28,7 +28,7 @@ _CLAIMING = words("thought believed claimed hoped")
 
 
 def _general(rng: Random, lexicon: Lexicon, event: Event) -> Event:
-    """The event with one or two details taken out: it follows from the event given."""
+    """Return the event with one or two details taken out: it follows from the event given."""
     steps = [slot for slot in grammar.ADJUNCTS if getattr(event, slot)] + ["hypernym"] * 2
     steps += ["adjective"] * 2 if event.object.adjective else []
     for step in set(rng.sample(steps, 2)) if rng.random() < 0.4 else {rng.choice(steps)}:
@@ -43,7 +43,7 @@ def _general(rng: Random, lexicon: Lexicon, event: Event) -> Event:
 
 
 def _lateral(rng: Random, lexicon: Lexicon, event: Event) -> Event:
-    """The event with one detail exchanged for another: neither follows from nor excludes the event given."""
+    """Return the event with one detail exchanged for another: neither follows from nor excludes the event given."""
     slot = rng.choice([slot for slot in grammar.ADJUNCTS if getattr(event, slot)] + ["object"] * 2)
     if slot == "object" and event.object.noun:
         return replace(event, object=replace(event.object, noun=lexicon.sibling(rng, event.object.noun)))
@@ -51,7 +51,7 @@ def _lateral(rng: Random, lexicon: Lexicon, event: Event) -> Event:
 
 
 def details(rng: Random, lexicon: Lexicon, label: int) -> Pair:
-    """More or less specific events under negation on either side."""
+    """Make pairs of more and less specific events under negation on either side."""
     event = grammar.event_with_thing(rng, lexicon, adjective=0.5, determiner="a")
     full = grammar.circumstances(rng, lexicon, event, rng.randint(1, 2))
     less = _general(rng, lexicon, full)
@@ -73,7 +73,7 @@ def details(rng: Random, lexicon: Lexicon, label: int) -> Pair:
 
 
 def roles(rng: Random, lexicon: Lexicon, label: int) -> Pair:
-    """Active and passive, the roles kept or swapped."""
+    """Make pairs of active and passive, the roles kept or swapped."""
     event = grammar.circumstances(rng, lexicon, grammar.event_with_person(rng, lexicon, 0.3), rng.randint(0, 1))
     other = grammar.with_synonyms(rng, lexicon, event, 0.4)
     negated = rng.random() < 0.5
@@ -85,7 +85,7 @@ def roles(rng: Random, lexicon: Lexicon, label: int) -> Pair:
 
 
 def states(rng: Random, lexicon: Lexicon, label: int) -> Pair | None:
-    """Adjectives, synonyms, antonyms, either side negated: tall excludes short, not tall leaves it open."""
+    """Make pairs of adjectives, synonyms, antonyms, or negated: tall excludes short, not tall leaves it open."""
     thing = rng.random() < 0.4
     who = grammar.thing(rng, lexicon) if thing else grammar.person(rng, lexicon)
     kind = who.noun.kind if who.noun else "person"
@@ -107,7 +107,7 @@ def states(rng: Random, lexicon: Lexicon, label: int) -> Pair | None:
 
 
 def comparisons(rng: Random, lexicon: Lexicon, label: int) -> Pair:
-    """Taller and shorter, which of two people, and what a comparison leaves open."""
+    """Make pairs of taller and shorter, which of two people, and what a comparison leaves open."""
     graded = [adjective for adjective in lexicon.adjectives if adjective.word in _COMPARATIVES]
     adjective, other = rng.sample(graded, 2)
     while other.word == adjective.antonym:
@@ -132,7 +132,7 @@ def comparisons(rng: Random, lexicon: Lexicon, label: int) -> Pair:
 
 
 def counts(rng: Random, lexicon: Lexicon, label: int) -> Pair | None:
-    """`at least three`, `exactly five`: the relation of two sets of numbers."""
+    """Make pairs of `at least three` and `exactly five`: the relation of two sets of numbers."""
 
     def draw() -> tuple[str, int, int]:
         number = rng.randint(2, 9)
@@ -166,7 +166,7 @@ _SPELLED = {
 
 
 def quantities(rng: Random, lexicon: Lexicon, label: int) -> Pair:
-    """All, some, none, not all."""
+    """Make pairs of all, some, none, not all."""
     first, second = rng.choice([pair for pair, relation in _SQUARE.items() if relation == label])
     event = grammar.event_with_thing(rng, lexicon)
     rest = grammar.join(rng.choice(lexicon.people).many, event.verb.past, str(event.object))
@@ -174,7 +174,7 @@ def quantities(rng: Random, lexicon: Lexicon, label: int) -> Pair:
 
 
 def beliefs(rng: Random, lexicon: Lexicon, label: int) -> Pair:
-    """What is known is so, what is thought need not be."""
+    """Make pairs in which what is known is so, and what is thought need not be."""
     event = grammar.event_with_thing(rng, lexicon, determiner="a")
     event = grammar.circumstances(rng, lexicon, event, rng.randint(0, 1))
     who, negated = rng.choice(lexicon.names), rng.random() < 0.5
@@ -190,7 +190,7 @@ def beliefs(rng: Random, lexicon: Lexicon, label: int) -> Pair:
 
 
 def lists(rng: Random, lexicon: Lexicon, label: int) -> Pair:
-    """And, or, neither."""
+    """Make pairs of and, or, neither."""
     event = grammar.circumstances(rng, lexicon, grammar.event_with_thing(rng, lexicon), 1)
     one, two = rng.sample(lexicon.names, 2)
     some = rng.choice((one, two))
@@ -216,7 +216,7 @@ def lists(rng: Random, lexicon: Lexicon, label: int) -> Pair:
 
 
 def order(rng: Random, lexicon: Lexicon, label: int) -> Pair:
-    """Before and after."""
+    """Make pairs of before and after."""
     a, b = rng.sample(lexicon.names, 2)
     verb, other = rng.sample(_MOVES, 2)
     when, converse = rng.sample(("before", "after"), 2)
@@ -236,7 +236,7 @@ PATTERNS: tuple[Pattern, ...] = (
 
 
 def three_way(rng: Random, lexicon: Lexicon, label: int) -> Pair:
-    """Premise and hypothesis; label is 0 entailment, 1 neutral, 2 contradiction."""
+    """Make premise and hypothesis; label is 0 entailment, 1 neutral, 2 contradiction."""
     pair = rng.choice(PATTERNS)(rng, lexicon, label)
     while pair is None:
         pair = rng.choice(PATTERNS)(rng, lexicon, label)
@@ -244,7 +244,7 @@ def three_way(rng: Random, lexicon: Lexicon, label: int) -> Pair:
 
 
 def two_way(rng: Random, lexicon: Lexicon, label: int) -> Pair:
-    """A text of two sentences and a hypothesis; label is 0 entailment, 1 not_entailment."""
+    """Make a text of two sentences and a hypothesis; label is 0 entailment, 1 not_entailment."""
     relation = ENTAILMENT if label == 0 else rng.choice((NEUTRAL, CONTRADICTION))
     pattern: Pattern = rng.choice((details, details, roles, states, beliefs, lists))
     pair = pattern(rng, lexicon, relation)

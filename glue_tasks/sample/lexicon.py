@@ -1,4 +1,4 @@
-"""The lexicon of the built-in sample: two genres with disjoint names, nouns, adjectives, verbs and places.
+"""The built-in sample's lexicon has two genres with disjoint names, nouns, adjectives, verbs and places.
 
 Word tables are written as short lines and parsed once. `~` separates opposites, `/` synonyms, and what stands
 before a colon is the kind of thing the line is about. Kinds of nouns: person, animal, natural (fruit and
@@ -17,7 +17,7 @@ KINDS = ("person", "animal", "natural", "made", "big")
 
 @dataclass(frozen=True)
 class Noun:
-    """A countable noun; `above` is its hypernym's singular form, "" for a hypernym itself."""
+    """A noun is countable; `above` is its hypernym's singular form, "" for a hypernym itself."""
 
     one: str
     many: str
@@ -27,7 +27,7 @@ class Noun:
 
 @dataclass(frozen=True)
 class Verb:
-    """A transitive verb; `objects` are the kinds of nouns it takes, synonym and antonym base forms or ""."""
+    """A verb is transitive; `objects` are the kinds of nouns it takes, synonym and antonym base forms or ""."""
 
     base: str
     third: str
@@ -41,7 +41,7 @@ class Verb:
 
 @dataclass(frozen=True)
 class Modifier:
-    """An adjective or adverb, its synonym and antonym ("" where it has none) and what it can be said of."""
+    """A modifier is an adjective or adverb, with its synonym and antonym ("" for none) and what it can be said of."""
 
     word: str
     kinds: tuple[str, ...]
@@ -51,7 +51,7 @@ class Modifier:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The words of one genre (or of several, added up)."""
+    """A lexicon has the words of one genre (or of several, added up)."""
 
     women: tuple[str, ...]
     men: tuple[str, ...]
@@ -103,7 +103,7 @@ class Lexicon:
         return {kind: tuple(verb for verb in self.verbs if kind in verb.objects) for kind in KINDS}
 
     def sibling(self, rng: Random, noun: Noun) -> Noun:
-        """Another noun under the same hypernym."""
+        """Return another noun under the same hypernym."""
         return rng.choice([other for other in self.nouns if other.above == noun.above and other.one != noun.one])
 
 
@@ -122,17 +122,17 @@ _IRREGULAR = {
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The words of a text."""
+    """Return the words of a text."""
     return tuple(text.split())
 
 
 def plural(noun: str) -> str:
-    """The plural of a singular noun."""
+    """Return the plural of a singular noun."""
     return _PLURALS.get(noun) or noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
 def inflect(base: str) -> tuple[str, str, str, str, str]:
-    """(base, third person, past, participle, -ing form) of a verb."""
+    """Return (base, third person, past, participle, -ing form) of a verb."""
     after_consonant_y = base.endswith("y") and base[-2] not in _VOWELS
     third = base[:-1] + "ies" if after_consonant_y else base + "es" * base.endswith(("s", "x", "ch", "sh"))
     third = third if third != base else base + "s"
@@ -161,7 +161,7 @@ def _nouns(table: str) -> tuple[Noun, ...]:
 
 
 def _opposites(rest: str) -> Iterator[tuple[str, str, str]]:
-    """(word, synonym, antonym) for every word of entries like `big/large ~ small/little, red`."""
+    """Yield (word, synonym, antonym) for every word of entries like `big/large ~ small/little, red`."""
     for entry in rest.split(","):
         sides = [side.strip().split("/") for side in entry.split("~")]
         for side, other in zip(sides, reversed(sides), strict=True):

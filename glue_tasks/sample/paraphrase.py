@@ -1,4 +1,4 @@
-"""MRPC, QQP and STS-B: the same event in other words, or nearly the same words for another event."""
+"""MRPC, QQP and STS-B have the same event in other words, or nearly the same words for another event."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +21,7 @@ _SOURCES = ("the paper wrote that", "the police said that", "according to a witn
 
 
 def _event(rng: Random, lexicon: Lexicon) -> Event:
-    """An event between people or with a thing, with one or two circumstances and some adjectives."""
+    """Draw an event between people or with a thing, with one or two circumstances and some adjectives."""
     if rng.random() < 0.6:
         event = grammar.event_with_person(rng, lexicon, 0.5)
     else:
@@ -30,7 +30,7 @@ def _event(rng: Random, lexicon: Lexicon) -> Event:
 
 
 def _moved_adjective(event: Event) -> Event | None:
-    """The adjective on the other noun phrase, where both are people and only one has an adjective."""
+    """Return the adjective on the other noun phrase, where both are people and only one has an adjective."""
     first, second = event.subject, event.object
     if not (first.noun and second.noun and second.noun.kind == "person") or bool(first.adjective) == bool(
         second.adjective
@@ -44,7 +44,7 @@ def _moved_adjective(event: Event) -> Event | None:
 
 
 def altered(rng: Random, lexicon: Lexicon, event: Event) -> Event:
-    """The event with another meaning, in as many of the same words as possible."""
+    """Return the event with another meaning, in as many of the same words as possible."""
     choices: list[Callable[[], Event | None]] = [
         lambda: replace(event, negated=not event.negated),
         lambda: grammar.with_circumstance(
@@ -70,7 +70,7 @@ def altered(rng: Random, lexicon: Lexicon, event: Event) -> Event:
 
 
 def sentences(rng: Random, lexicon: Lexicon, label: int) -> Pair:
-    """Two sentences; label is 1 where they say the same."""
+    """Make two sentences; label is 1 where they say the same."""
     event = replace(_event(rng, lexicon), negated=rng.random() < 0.3)
     other = event if label else altered(rng, lexicon, event)
     other = grammar.with_synonyms(rng, lexicon, other, 0.4)
@@ -82,7 +82,7 @@ def sentences(rng: Random, lexicon: Lexicon, label: int) -> Pair:
 
 
 def _question(rng: Random, event: Event, asked: str) -> str:
-    """A question, in one of several forms, for the event's place, time, manner, reason, or whether it was."""
+    """Ask a question, in one of several forms, for the event's place, time, manner, reason, or whether it was."""
     opening = rng.choice(_OPENINGS[asked])
     if opening.startswith(("is it", "do you", "what is")):
         return f"{opening} {say(rng, event)}"
@@ -94,7 +94,7 @@ def _question(rng: Random, event: Event, asked: str) -> str:
 
 
 def questions(rng: Random, lexicon: Lexicon, label: int) -> Pair:
-    """Two questions; label is 1 where they have the same answer."""
+    """Make two questions; label is 1 where they have the same answer."""
     event = _event(rng, lexicon)
     slots = [slot for slot in grammar.ADJUNCTS if not getattr(event, slot)] + ["reason", "whether"]
     asked = asked_too = rng.choice(slots)
@@ -110,7 +110,7 @@ def questions(rng: Random, lexicon: Lexicon, label: int) -> Pair:
 
 
 def graded(rng: Random, lexicon: Lexicon, level: int) -> tuple[str, str, float]:
-    """Two sentences and their similarity from 0 to 5, which rounds to level.
+    """Make two sentences and their similarity from 0 to 5, which rounds to level.
 
     The similarity is 5 less what the differences between the two events cost, as the mean of five annotators
     who give whole points and are sometimes one off; so it is a multiple of 0.2.
@@ -132,7 +132,7 @@ def graded(rng: Random, lexicon: Lexicon, level: int) -> tuple[str, str, float]:
 
 
 def _apart(rng: Random, lexicon: Lexicon, event: Event, what: str) -> tuple[Event, float]:
-    """The event made different in one respect, and the points that costs."""
+    """Return the event made different in one respect, and the points that costs."""
     fresh = _event(rng, lexicon)
     if what == "subject":
         return replace(event, subject=fresh.subject), 1.0

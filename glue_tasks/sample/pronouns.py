@@ -1,4 +1,4 @@
-"""WNLI: a sentence whose pronoun only the sense of one word resolves, and a candidate put in its place."""
+"""WNLI pairs a sentence whose pronoun the sense of one word resolves with one that has a candidate in its place."""
 
 from random import Random
 
@@ -33,7 +33,7 @@ _THINGS = (
 
 
 def make(rng: Random, lexicon: Lexicon, label: int) -> tuple[str, str]:
-    """The sentence and the candidate reading; label is 1 where the pronoun stands for the candidate."""
+    """Make the sentence and the candidate reading; label is 1 where the pronoun stands for the candidate."""
     schema, referent = rng.choice(_PEOPLE + _THINGS), rng.randrange(2)
     start, clause, *words = schema
     clause = clause.format(rng.choice(words[referent].split()))

@@ -1,4 +1,4 @@
-"""SST-2: judgements about films, places and meals; negation and concession turn the words round."""
+"""SST-2 has judgements about films, places and meals; negation and concession turn the words round."""
 
 from random import Random
 
@@ -38,7 +38,7 @@ _ENJOYED, _DISLIKED = (
 
 
 def _state(rng: Random, good: bool) -> str:
-    """An adjective phrase of the wanted polarity: a word, or the negation of its opposite."""
+    """Make an adjective phrase of the wanted polarity: a word, or the negation of its opposite."""
     if rng.random() < 0.65:
         return f"{rng.choice(_INTENSIFIERS)} {rng.choice(_GOOD if good else _BAD)}".strip()
     turned = rng.choice(_BAD if good else _GOOD)
@@ -47,7 +47,7 @@ def _state(rng: Random, good: bool) -> str:
 
 
 def make(rng: Random, lexicon: Lexicon, label: int) -> tuple[str]:
-    """A sentence; label is 1 where the judgement is favourable. Of two judgements the main one counts."""
+    """Make a sentence; label is 1 where the judgement is favourable. Of two judgements the main one counts."""
     good = bool(label)
     thing = rng.choice(list(_THINGS))
     part, other = rng.sample(_THINGS[thing], 2)

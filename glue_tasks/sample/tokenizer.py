@@ -1,4 +1,4 @@
-"""The WordPiece tokenizer of the sample, and the configuration of the tiny encoder that goes with it.
+"""The sample has a WordPiece tokenizer, and the configuration of the tiny encoder that goes with it.
 
 `python -m glue_tasks.sample.tokenizer FOLDER` writes both; `ftreg/encoder/backbones/tiny` is its output.
 """
@@ -18,7 +18,7 @@ _POSITIONS = 512
 
 
 def pieces() -> list[str]:
-    """The vocabulary in id order: special tokens, characters and their continuations, suffixes, words.
+    """Return the vocabulary in id order: special tokens, characters and their continuations, suffixes, words.
 
     With all lower-case ASCII characters in it, no ASCII word of up to 100 letters becomes [UNK].
     """
@@ -41,7 +41,7 @@ def write_tokenizer(folder: str | os.PathLike[str]) -> None:
 
 
 def _tokenizer(vocab: dict[str, int]) -> dict[str, Any]:
-    """BERT's lower-casing fast tokenizer over vocab, in the file format of the `tokenizers` library."""
+    """Return BERT's lower-casing fast tokenizer over vocab, in the file format of the `tokenizers` library."""
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
 
     def special(token: str, type_id: int = 0) -> dict[str, Any]:

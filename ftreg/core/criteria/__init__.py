@@ -1,4 +1,4 @@
-"""Criteria of every kind of head; `criterion_of` says which one a transformers model's head has."""
+"""Every kind of head has its criterion; `criterion_of` says which one a transformers model's head has."""
 
 from typing import Any
 

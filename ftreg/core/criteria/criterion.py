@@ -21,7 +21,7 @@ IGNORED = -100
 
 
 class Criterion(ABC):
-    """A task's loss and divergence. Subclass it for a head of one's own."""
+    """A criterion has a task's loss and divergence. Subclass it for a head of one's own."""
 
     targets: ClassVar[tuple[str, ...]] = ("labels",)
     """The keys of a batch that hold what is to be predicted."""

@@ -1,4 +1,4 @@
-"""Criteria of tasks with one answer an example: classes, labels, scores, choices."""
+"""These criteria are for tasks with one answer an example: classes, labels, scores, choices."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from ftreg.core.criteria.criterion import Between, Criterion
 
 
 class SingleLabel(Criterion):
-    """Cross-entropy of one class an example: logits [batch, classes], labels [batch].
+    """The loss is the cross-entropy of one class an example: logits [batch, classes], labels [batch].
 
     Multiple choice is the same, with a row's choices as its classes.
 
@@ -41,14 +41,14 @@ class SingleLabel(Criterion):
 
 
 class MultipleChoice(SingleLabel):
-    """Cross-entropy of the right choice: logits [batch, choices], labels [batch], `input_ids` [batch, choices, tokens].
+    """The loss is the cross-entropy of the right choice: logits [batch, choices], `input_ids` [batch, choices, tokens].
 
     An example's perturbation is over the tokens of all of its choices together.
     """
 
 
 class MultiLabel(Criterion):
-    """Binary cross-entropy, averaged over the labels: logits [batch, labels], labels [batch, labels] from 0 to 1.
+    """The loss is binary cross-entropy, averaged over the labels: logits [batch, labels]; labels alike, from 0 to 1.
 
     The divergence is the mean over the labels of that between two coins.
     """
@@ -65,7 +65,7 @@ class MultiLabel(Criterion):
 
 
 class Regression(Criterion):
-    """Squared error, averaged over the outputs: [batch, outputs], labels [batch, outputs], or [batch] for one."""
+    """The loss is the squared error, averaged over the outputs: [batch, outputs]; labels alike, or [batch] for one."""
 
     def losses(self, answer: Tensor, batch: Mapping[str, Any]) -> Float[Tensor, "batch"]:
         labels = self.target(batch).to(answer.dtype)
@@ -83,7 +83,7 @@ class Regression(Criterion):
 
 
 class ClassOrScore(Criterion):
-    """One class an example, or a score where the head has one output: as transformers' models take it.
+    """An example has one class, or a score where the head has one output: as transformers' models take it.
 
     By each answer, and not once for all: tasks that share an encoder may be of both kinds.
     """
@@ -105,7 +105,7 @@ class ClassOrScore(Criterion):
 
 
 class Custom(Criterion):
-    """A user's function: of the model's output and the batch, the loss of each example [batch].
+    """A user's function makes the loss of each example [batch] of the model's output and the batch.
 
     Args:
         function: `function(output, batch)`, with the output as the model's forward returns it.

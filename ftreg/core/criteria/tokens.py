@@ -1,4 +1,4 @@
-"""Criteria of tasks with an answer at many positions of an example: tags, spans, hidden tokens."""
+"""These criteria are for tasks with an answer at many positions of an example: tags, spans, hidden tokens."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -13,7 +13,7 @@ from ftreg.core.criteria.criterion import IGNORED, Between, Criterion, mean_over
 
 
 class TokenClassification(Criterion):
-    """Cross-entropy at each labelled position: logits [batch, tokens, classes], labels [batch, tokens], −100 ignored.
+    """The loss is cross-entropy at labelled positions: logits [batch, tokens, classes], labels with −100 ignored.
 
     With `reduction="example"` every example counts alike, whatever its length: the mean over its labelled positions
     first, over examples then. Any sharding of a batch gives the same gradient, as every part knows how many examples
@@ -55,14 +55,14 @@ class TokenClassification(Criterion):
 
 
 class MaskedLanguageModel(TokenClassification):
-    """Cross-entropy of the tokens to predict: logits [batch, tokens, vocabulary], labels [batch, tokens], −100 ignored.
+    """The loss is cross-entropy of the tokens to predict: logits [batch, tokens, vocabulary], labels with −100 ignored.
 
     transformers' mean is over the positions of a whole batch: `reduction="batch"`; see `TokenClassification`.
     """
 
 
 class QuestionAnswering(Criterion):
-    """The mean of the cross-entropies of where an answer starts and where it ends.
+    """The loss is the mean of the cross-entropies of where an answer starts and where it ends.
 
     Logits of both [batch, tokens], stacked to [batch, tokens, 2]; `start_positions` and `end_positions` [batch].
     Positions beyond the text are ignored, as transformers' models do: an example without any counts as a loss of 0.

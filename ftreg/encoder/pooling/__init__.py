@@ -1,4 +1,4 @@
-"""Parts of a head that reads several layers: what becomes of a layer's tokens, and of the layers. Plain modules."""
+"""A head on several layers is made of plain modules: one for a layer's tokens, and one for the layers."""
 
 from ftreg.encoder.pooling.combine import Combine as Combine
 from ftreg.encoder.pooling.gated import HIRE as HIRE

@@ -1,4 +1,4 @@
-"""Layers combined without a parameter: BERT's feature-based variants.
+"""Layers are combined without a parameter, as in BERT's feature-based variants.
 
 Devlin, Chang, Lee, Toutanova. *BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding*. NAACL
 2019, arXiv 1810.04805, table 7.
@@ -14,7 +14,7 @@ How = Literal["last", "second_to_last", "concat", "sum", "mean"]
 
 
 class Combine(nn.Module):
-    """One of the layers, or their concatenation, sum or mean.
+    """A combination is one of the layers, or their concatenation, sum or mean.
 
     Args:
         how: which.
@@ -33,7 +33,7 @@ class Combine(nn.Module):
         states: Sequence[Float[Tensor, "batch tokens dim"]],
         mask: Int[Tensor, "batch tokens"],
     ) -> Float[Tensor, "batch out"]:
-        """Of the layers' vectors, lowest layer first."""
+        """Combine the layers' vectors, lowest layer first."""
         if self.how == "concat":
             return pooled.flatten(1)
         if self.how in ("sum", "mean"):

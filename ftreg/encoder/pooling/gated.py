@@ -1,4 +1,4 @@
-"""Layers gated by what they contain."""
+"""Layers are gated by what they contain."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class SqueezeExcitation(nn.Module):
-    """SesameBERT's gates: Σ_k s_k h_k with s = σ(W₂ relu(W₁ z + b₁) + b₂), z_k the mean of layer k.
+    """SesameBERT's gates make Σ_k s_k h_k with s = σ(W₂ relu(W₁ z + b₁) + b₂), z_k the mean of layer k.
 
     Su and Cheng. *SesameBERT: Attention for Anywhere*. 2019, arXiv 1910.03176. z is over real tokens; the released code
     also counts padding, and keeps the last gated layer only.
@@ -37,7 +37,7 @@ class SqueezeExcitation(nn.Module):
         states: Sequence[Float[Tensor, "batch tokens dim"]],
         mask: Int[Tensor, "batch tokens"],
     ) -> Float[Tensor, "batch dim"]:
-        """Of the layers' vectors, gated by the means of their hidden states."""
+        """Mix the layers' vectors, gated by the means of their hidden states."""
         real = mask.to(pooled.dtype).unsqueeze(-1)
         count = mask.sum(1) * pooled.shape[-1]
         z = torch.stack([(state * real).sum((1, 2)) / count for state in states], 1)
@@ -49,7 +49,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class HIRE(nn.Module):
-    """Hierarchical representations, weighted by layer importance and fused with the last one.
+    """HIRE weights hierarchical representations by layer importance and fuses them with the last one.
 
     Yang and Zhao. *Deepening Hidden Representations from Pre-trained Language Models*. 2019, arXiv 1911.01940. A
     bidirectional GRU reads each layer's tokens; its two last states score the layer; a = softmax over layers;
@@ -76,7 +76,7 @@ class HIRE(nn.Module):
         states: Sequence[Float[Tensor, "batch tokens dim"]],
         mask: Int[Tensor, "batch tokens"],
     ) -> Float[Tensor, "batch dim"]:
-        """Of the layers' vectors, weighted by what the GRU reads in their hidden states."""
+        """Mix the layers' vectors, weighted by what the GRU reads in their hidden states."""
         lengths = mask.sum(1).cpu()
         scores = [self.score(self._read(state, lengths)) for state in states]
         a = torch.cat(scores, 1).softmax(1)

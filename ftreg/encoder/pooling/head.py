@@ -1,4 +1,4 @@
-"""A classification head on pooled and mixed layers."""
+"""A classification head reads pooled and mixed layers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from ftreg.encoder.pooling.tokens import TokenPooling
 
 
 class Head(nn.Module):
-    """From hidden states to logits.
+    """This head makes logits of all layers' hidden states.
 
     Args:
         numbers: of the layers that are read, ascending.
@@ -35,7 +35,7 @@ class Head(nn.Module):
     def forward(
         self, states: Sequence[Float[Tensor, "batch tokens dim"]], mask: Int[Tensor, "batch tokens"]
     ) -> Float[Tensor, "batch classes"]:
-        """Of all hidden states, the embeddings' output first."""
+        """Compute the logits of all hidden states, the embeddings' output first."""
         read = [states[number] for number in self.numbers]
         pooled = torch.stack([self.tokens(state, mask) for state in read], 1)
         out: Tensor = self.classifier(self.dropout(self.mix(pooled, read, mask)))

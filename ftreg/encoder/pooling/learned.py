@@ -1,4 +1,4 @@
-"""Layers weighted, attended to or read in order by learned parameters."""
+"""Learned parameters weight layers, attend to them, or read them in order."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class ScalarMix(nn.Module):
-    """ELMo's mix: γ Σ_k softmax(w)_k h_k, which starts as the mean.
+    """ELMo's mix is γ Σ_k softmax(w)_k h_k, which starts as the mean.
 
     Peters et al. *Deep Contextualized Word Representations*. NAACL 2018, arXiv 1802.05365. With layer dropout, as in
     Kondratyuk and Straka. *75 Languages, 1 Model*. EMNLP 2019, arXiv 1904.02099: in training each layer is left out
@@ -40,7 +40,7 @@ class ScalarMix(nn.Module):
         states: Sequence[Float[Tensor, "batch tokens dim"]],
         mask: Int[Tensor, "batch tokens"],
     ) -> Float[Tensor, "batch dim"]:
-        """Of the layers' vectors; `states` are looked at for `layer_norm` only."""
+        """Mix the layers' vectors; `states` are looked at for `layer_norm` only."""
         w: Tensor = self.w
         if self.training and self.layer_dropout:
             dropped = torch.rand(w.shape, device=w.device) < self.layer_dropout
@@ -54,7 +54,7 @@ class ScalarMix(nn.Module):
 
 
 class LayerAttention(nn.Module):
-    """Attention over layers: W_hᵀ Σ_k softmax(q · h_k) h_k.
+    """Attention over layers makes W_hᵀ Σ_k softmax(q · h_k) h_k.
 
     Song, Wang, Jiang, Liu, Rao. *Utilizing BERT Intermediate Layers for Aspect Based Sentiment Analysis and Natural
     Language Inference*. 2020, arXiv 2002.04815.
@@ -77,14 +77,14 @@ class LayerAttention(nn.Module):
         states: Sequence[Float[Tensor, "batch tokens dim"]],
         mask: Int[Tensor, "batch tokens"],
     ) -> Float[Tensor, "batch hidden"]:
-        """Of the layers' vectors."""
+        """Mix the layers' vectors."""
         weights = (pooled @ self.q).softmax(1)
         self.weights = weights.detach()
         return (weights.unsqueeze(-1) * pooled).sum(1) @ self.W
 
 
 class LSTM(nn.Module):
-    """The last state of an LSTM that reads the layers from the lowest up. Song et al. 2020, arXiv 2002.04815.
+    """An LSTM reads the layers from the lowest up; its last state is the mix. Song et al. 2020, arXiv 2002.04815.
 
     Args:
         dim: entries of a vector.
@@ -102,7 +102,7 @@ class LSTM(nn.Module):
         states: Sequence[Float[Tensor, "batch tokens dim"]],
         mask: Int[Tensor, "batch tokens"],
     ) -> Float[Tensor, "batch hidden"]:
-        """Of the layers' vectors."""
+        """Mix the layers' vectors."""
         _, (last, _) = self.lstm(pooled)
         out: Tensor = last[-1]
         return out
@@ -111,7 +111,7 @@ class LSTM(nn.Module):
 def _moments(
     state: Float[Tensor, "batch tokens dim"], mask: Int[Tensor, "batch tokens"]
 ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
-    """Each example's mean and standard deviation over its real tokens and all entries."""
+    """Return each example's mean and standard deviation over its real tokens and all entries."""
     real = mask.to(state.dtype).unsqueeze(-1)
     count = mask.sum(1) * state.shape[-1]
     mean = (state * real).sum((1, 2)) / count

@@ -1,10 +1,10 @@
-"""Which layers a head reads."""
+"""The layers that a head reads are selected by an option."""
 
 from ftreg._base.errors import UsageError
 
 
 def select(layers: list[int] | int | None, depth: int, option: str) -> list[int]:
-    """The numbers of the layers, ascending: 1 to `depth`, and 0 for the embeddings' output.
+    """Return the numbers of the layers, ascending: 1 to `depth`, and 0 for the embeddings' output.
 
     Args:
         layers: None for 1 to `depth`, k for the last k, or numbers, of which negative ones count from the top.

@@ -1,4 +1,4 @@
-"""From a layer's tokens to one vector an example. Padding changes nothing."""
+"""A layer's tokens become one vector an example. Padding changes nothing."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -11,7 +11,7 @@ Tokens = Literal["cls", "mean", "max", "attention", "pooler"]
 
 
 class TokenPooling(nn.Module):
-    """One of the ways, the same for every layer that it is given.
+    """A token pooling makes a layer's tokens one vector, in the same way for every layer that it is given.
 
     Args:
         kind: `cls`, the first token; `mean` or `max` over the tokens; `attention`, Σ softmax(h · q) h with a learned
@@ -30,7 +30,7 @@ class TokenPooling(nn.Module):
     def forward(
         self, hidden: Float[Tensor, "batch tokens dim"], mask: Int[Tensor, "batch tokens"]
     ) -> Float[Tensor, "batch dim"]:
-        """One layer's vectors; `mask` is 1 on tokens."""
+        """Pool one layer's vectors; `mask` is 1 on tokens."""
         real = mask.bool().unsqueeze(-1)
         if self.kind == "mean":
             return (hidden * real).sum(1) / real.sum(1)

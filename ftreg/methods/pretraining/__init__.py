@@ -1,4 +1,4 @@
-"""Self-supervised objectives: an encoder trained further on the task's or the domain's text, before the task itself.
+"""Self-supervised objectives train an encoder further on the task's or the domain's text, before the task itself.
 
 Gururangan, Marasović, Swayamdipta, Lo, Beltagy, Downey, Smith. *Don't Stop Pretraining: Adapt Language Models to
 Domains and Tasks*. ACL 2020, arXiv 2004.10964. Sun, Qiu, Xu, Huang. *How to Fine-Tune BERT for Text Classification?*

@@ -1,4 +1,4 @@
-"""The heads that turn hidden states into tokens: an architecture's own masked-language-model head."""
+"""A decoder turns hidden states into tokens: it is an architecture's own masked-language-model head."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from ftreg.encoder.noise import seeded, stream_seed
 
 
 class Decoder(nn.Module):
-    """A masked-language-model head; its output matrix is the word embeddings, where the architecture ties them.
+    """A decoder is a masked-language-model head, whose output matrix is the word embeddings where those are tied.
 
     Args:
         model: an architecture's own masked language model, whose encoder is taken out.
@@ -40,20 +40,20 @@ class Decoder(nn.Module):
         self.model = model
 
     def forward(self, hidden: Float[Tensor, "k hidden"]) -> Float[Tensor, "k vocabulary"]:
-        """Logits of the hidden states at the places to predict."""
+        """Compute the logits of the hidden states at the places to predict."""
         out: Tensor = self.model(inputs_embeds=hidden.unsqueeze(0)).logits
         return out.squeeze(0)
 
 
 class _Passed(nn.Module):
-    """Stands where the encoder was, and hands on what it is given."""
+    """This module stands where the encoder was, and hands on what it is given."""
 
     def forward(self, *args: Any, inputs_embeds: Tensor, **kwargs: Any) -> BaseModelOutput:
         return BaseModelOutput(last_hidden_state=inputs_embeds)
 
 
 def decoder(encoder: Encoder, name: str) -> Decoder:
-    """The backbone's own head, in training mode; a fresh one, with a warning, where the backbone has none.
+    """Load the backbone's own head, in training mode; a fresh one, with a warning, where the backbone has none.
 
     Args:
         encoder: whose word embeddings it is tied to.

@@ -1,4 +1,4 @@
-"""MaskedLM: predict tokens that are hidden, from the others.
+"""MaskedLM predicts tokens that are hidden, from the others.
 
 Devlin, Chang, Lee, Toutanova. *BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding*. NAACL
 2019, arXiv 1810.04805. Spans: Joshi et al. *SpanBERT*. TACL 2020, arXiv 1907.10529. Anew at every step: Liu et al.
@@ -28,7 +28,7 @@ from ftreg.methods.pretraining.token_objective import Corrupting, Replacement
 
 
 class MaskedLM(Corrupting):
-    """Masked language modelling, alone or beside the task.
+    """MaskedLM is masked language modelling, alone or beside the task.
 
     Args:
         rate: the share of a row's tokens to predict, at least one of them; 0 leaves the tokens alone.

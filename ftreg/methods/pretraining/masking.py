@@ -1,4 +1,4 @@
-"""Which tokens a masked language model has to predict, and what stands in their places meanwhile.
+"""Masking chooses the tokens that a masked language model has to predict, and what stands in their places meanwhile.
 
 `token` and `word` (Devlin, Chang, Lee, Toutanova. *BERT*. NAACL 2019, and its whole-word masking): units in a random
 order, each that still fits into the budget of round(rate n) of a row's n tokens. `span` (Joshi, Chen, Liu, Weld,
@@ -31,7 +31,7 @@ Unit = Literal["token", "word", "span"]
 
 @dataclass(frozen=True)
 class Masking:
-    """How rows are corrupted.
+    """A masking says how rows are masked.
 
     Args:
         rate: the share of a row's tokens to choose; at least one is.
@@ -54,7 +54,7 @@ class Masking:
 
 @dataclass(frozen=True)
 class Corrupted:
-    """A corrupted batch. The k chosen tokens are listed row by row, in the order of their places."""
+    """A masked batch lists its k chosen tokens row by row, in the order of their places."""
 
     ids: Int[Tensor, "batch tokens"]
     rows: Int[Tensor, "k"]
@@ -63,15 +63,15 @@ class Corrupted:
     """Chosen tokens of each row, on the host."""
 
     def pick(self, values: Tensor) -> Tensor:
-        """The entries [k, …] of values [batch, tokens, …] at the chosen places."""
+        """Return the entries [k, …] of values [batch, tokens, …] at the chosen places."""
         return values[self.rows, self.columns]
 
     def place(self, onto: Tensor, values: Tensor) -> Tensor:
-        """A copy of [batch, tokens] with `values` [k] at the chosen places."""
+        """Return a copy of [batch, tokens] with `values` [k] at the chosen places."""
         return onto.index_put((self.rows, self.columns), values)
 
     def means(self, values: Float[Tensor, "k"]) -> Float[Tensor, "batch"]:
-        """The mean over each row's chosen places; 0 where there is none."""
+        """Return the mean over each row's chosen places; 0 where there is none."""
         # Not index_add, whose order of summation a GPU leaves to chance.
         sums = self.place(values.new_zeros(self.ids.shape), values).sum(1)
         return sums / torch.tensor(self.counts, device=sums.device).clamp(min=1)
@@ -113,7 +113,7 @@ def corrupt(
 
 
 def words(eligible: Sequence[bool], starts: Sequence[bool]) -> list[list[int]]:
-    """The places of each word; a word ends where the next one starts, or a token may not be chosen."""
+    """Return the places of each word; a word ends where the next one starts, or a token may not be chosen."""
     found: list[list[int]] = []
     for place, allowed in enumerate(eligible):
         if allowed and place and eligible[place - 1] and not starts[place]:
@@ -140,7 +140,7 @@ def choose(units: list[list[int]], masking: Masking, generator: torch.Generator)
 
 
 def fill(units: list[list[int]], budget: int, order: Sequence[int]) -> list[list[int]]:
-    """The words of `order`, each that still fits; the first one where none does."""
+    """Return the words of `order`, each that still fits; the first one where none does."""
     found: list[list[int]] = []
     for number in order:
         if len(units[number]) <= budget:
@@ -150,7 +150,7 @@ def fill(units: list[list[int]], budget: int, order: Sequence[int]) -> list[list
 
 
 def fill_spans(units: list[list[int]], budget: int, anchors: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
-    """What each span adds: up to so many words from its anchor on, as far as they fit and no gap parts them."""
+    """Return what each span adds: up to so many words from its anchor on, as far as they fit and no gap parts them."""
     found: list[list[int]] = []
     used: set[int] = set()
     for anchor, length in zip(anchors, lengths, strict=True):
@@ -175,7 +175,7 @@ def fill_spans(units: list[list[int]], budget: int, anchors: Sequence[int], leng
 def replacements(
     groups: Sequence[Sequence[int]], masking: Masking, ordinary: Int[Tensor, "vocabulary"], generator: torch.Generator
 ) -> list[int | None]:
-    """What comes in each chosen token's place, in the order of `groups`; None where it stays."""
+    """Return what comes in each chosen token's place, in the order of `groups`; None where it stays."""
     sizes = [len(group) for group in groups]
     others = ordinary[torch.randint(len(ordinary), (sum(sizes),), generator=generator)].tolist()
     jointly = masking.unit == "span"

@@ -1,4 +1,4 @@
-"""ReplacedTokens: tell which tokens a small generator has made up.
+"""ReplacedTokens tells which tokens a small generator has made up.
 
 Clark, Luong, Le, Manning. *ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators*. ICLR 2020,
 arXiv 2003.10555.
@@ -37,7 +37,7 @@ from ftreg.methods.pretraining.token_objective import Corrupting
 
 
 class ReplacedTokens(Corrupting):
-    """Replaced-token detection, alone or beside the task.
+    """ReplacedTokens is replaced-token detection, alone or beside the task.
 
     Args:
         rate: the share of a row's tokens that the generator fills in, at least one of them; 0 leaves all alone.
@@ -112,7 +112,7 @@ class ReplacedTokens(Corrupting):
 
 
 class Detector(nn.Module):
-    """ELECTRA's head on each token: a layer, the encoder's activation (GELU if it names none), one output.
+    """ELECTRA's head is a layer on each token, the encoder's activation (GELU if it names none), and one output.
 
     Args:
         config: of the encoder.
@@ -129,13 +129,13 @@ class Detector(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(self, hidden: Float[Tensor, "batch tokens hidden"]) -> Float[Tensor, "batch tokens"]:
-        """A token's logit of having been replaced."""
+        """Compute each token's logit of having been replaced."""
         out: Tensor = self.out(self.activation(self.dense(hidden)))
         return out.squeeze(-1)
 
 
 def generator(encoder: Encoder, layers: int) -> Any:
-    """A copy of the encoder up to that layer, in training mode, which shares its embedding tables.
+    """Copy the encoder up to that layer, in training mode; the copy shares its embedding tables.
 
     Raises:
         UsageError: the architecture cannot be built with the lowest of its layers alone.
@@ -163,13 +163,13 @@ def generator(encoder: Encoder, layers: int) -> Any:
 
 
 def paths(model: nn.Module, parts: Sequence[nn.Module]) -> list[str]:
-    """Where parts of a model are in it."""
+    """Return where parts of a model are in it."""
     names = {id(module): path for path, module in model.named_modules()}
     return [names[id(part)] for part in parts]
 
 
 def sample(logits: Float[Tensor, "k vocabulary"], uniform: Float[Tensor, "k"]) -> Int[Tensor, "k"]:
-    """A token from each row's softmax: the first whose cumulative probability exceeds `uniform` in [0, 1)."""
+    """Draw a token of each row's softmax: the first whose cumulative probability exceeds `uniform` in [0, 1)."""
     # Not from the logits plus noise, which would take a draw on the CPU for every token of the vocabulary.
     cumulative = logits.softmax(1, dtype=torch.promote_types(logits.dtype, torch.float32)).cumsum(1)
     bound = uniform.to(cumulative.dtype).to(cumulative.device) * cumulative[:, -1]

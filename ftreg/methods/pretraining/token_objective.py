@@ -1,4 +1,4 @@
-"""What objectives have in common that hide tokens and learn from what was there."""
+"""Token objectives hide tokens and learn from what was there; this is what they have in common."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
@@ -19,7 +19,7 @@ Replacement = Literal["mask", "unk"]
 
 
 class Corrupting(Regularizer, ABC):
-    """An objective on corrupted tokens, alone or beside the task: E_i [L_i] + w E_i [ℓ(f(x̃_i), y_i)].
+    """A token objective is one on masked tokens, alone or beside the task: E_i [L_i] + w E_i [ℓ(f(x̃_i), y_i)].
 
     Args:
         rate: the share of a row's tokens to choose; 0 leaves the network and the tokens alone.
@@ -70,11 +70,11 @@ class Corrupting(Regularizer, ABC):
 
     @abstractmethod
     def part(self, encoder: Encoder) -> nn.Module:
-        """What the objective adds to the network."""
+        """Build what the objective adds to the network."""
 
     @abstractmethod
     def losses(self, step: Step, found: Corrupted) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch classes"]]:
-        """L_i of each row, and the task's logits on the tokens that the encoder has read meanwhile."""
+        """Compute L_i of each row, and the task's logits on the tokens that the encoder has read meanwhile."""
 
     def attach(self, encoder: Encoder) -> None:
         if not self.rate:
@@ -104,7 +104,7 @@ class Corrupting(Regularizer, ABC):
         return step.mean(losses)
 
     def _checked(self, vocabulary: Vocabulary) -> Masking:
-        """How to mask with this vocabulary, if it has what that takes."""
+        """Return how to mask with this vocabulary, if it has what that takes."""
         hidden = vocabulary.mask if self.replacement == "mask" else vocabulary.unk
         if hidden is None:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""What masking has to know of a backbone's vocabulary: special tokens, and which tokens start a word."""
+"""A vocabulary is what masking has to know of a backbone's tokens: special ones, and which tokens start a word."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SPACES = ("Ġ", "▁")
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A backbone's.
+    """A vocabulary has a backbone's special tokens, and which tokens start a word.
 
     Args:
         backbone: whose.
@@ -40,7 +40,7 @@ class Vocabulary:
 
 
 def vocabulary(backbone: str, size: int) -> Vocabulary:
-    """Of the fast tokenizer that lies beside a backbone.
+    """Read the vocabulary of the fast tokenizer that lies beside a backbone.
 
     Args:
         backbone: `demo`, `tiny`, a folder or a Hub id.
@@ -71,7 +71,7 @@ def vocabulary(backbone: str, size: int) -> Vocabulary:
 
 
 def word_starts(tokens: Sequence[str], prefix: str | None) -> Bool[Tensor, "tokens"] | None:
-    """Which tokens start a word.
+    """Return which tokens start a word.
 
     Args:
         tokens: of the vocabulary, in id order.

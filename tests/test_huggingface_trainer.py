@@ -1,17 +1,21 @@
 """Hugging Face's Trainer with an engine: evaluation, checkpoints, precisions, Trainers of one's own, refusals."""
 
+import csv
 import importlib.util
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
+import torch.nn.functional as F
 import transformers
 from torch import Tensor
 
 import ftreg
 from ftreg import SMART, FreeLB, LayerPooling, Mixout, Regularizer, UsageError, criteria
 from ftreg.huggingface import EngineMixin, Trainer
+from ftreg.testing.encoders import checkpoint
 from tests.trainers import HALVES, STEPS, Widened, built, gap, methods, model, named, rows, summed, trained, weights
 
 # Evaluation, checkpoints
@@ -29,6 +33,23 @@ def test_the_model_is_the_users_own(tmp_path: Path) -> None:
     again = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved", dtype=torch.float64)
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), ours.model.parameters(), strict=True))
     assert not (tmp_path / "saved" / "ftreg_methods.pt").exists()
+
+
+def test_a_head_of_a_method_is_evaluated_and_kept(tmp_path: Path) -> None:
+    data, saving = named(rows("single")), {"save_strategy": "steps", "save_steps": 2}
+    options: dict[str, Any] = {"train_dataset": data, "eval_dataset": data}
+    with pytest.warns(UserWarning, match="from_pretrained gives the model's own"):
+        whole = trained(Trainer, "single", tmp_path, saving, methods=[LayerPooling()], **options)
+    engine = whole.engine.eval()
+    losses = [float(engine({key: torch.as_tensor(v)[None] for key, v in row.items()}).detach()) for row in data]
+    found = whole.predict(data)
+    assert found.metrics["test_loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-7)
+    assert found.metrics["test_loss"] == pytest.approx(
+        float(F.cross_entropy(torch.tensor(found.predictions), torch.tensor(found.label_ids))), abs=1e-7
+    )
+    kept = str(tmp_path / "checkpoint-2")
+    again = trained(Trainer, "single", tmp_path, methods=[LayerPooling()], resume=kept, **options)
+    assert again.predict(data).predictions.tolist() == found.predictions.tolist()
 
 
 def test_a_resumed_training_is_the_whole_one(tmp_path: Path) -> None:
@@ -136,8 +157,6 @@ def test_data_arguments(strategy: str, tmp_path: Path) -> None:
 
 
 def test_row_ids_reach_the_engine_and_no_other_columns_do(tmp_path: Path) -> None:
-    import datasets
-
     plain = [
         {key: v.tolist() if isinstance(v, Tensor) else v for key, v in row.items()} for row in named(rows("single"))
     ]
@@ -220,7 +239,6 @@ def test_a_loss_that_passes_the_engine_by_is_refused(tmp_path: Path) -> None:
         ({"gradient_checkpointing_kwargs": {"use_reentrant": True}}, {}, "reentrant"),
         ({"label_smoothing_factor": 0.1}, {"criterion": criteria.SingleLabel()}, "each say what the loss is"),
         ({}, {"criterion": criteria.SingleLabel(), "compute_loss_func": summed}, "each say what the loss is"),
-        ({}, {"methods": [LayerPooling()]}, "LayerPooling puts a head"),
         ({}, {"methods": [Mixout]}, "give instances of ftreg.Regularizer"),
     ],
 )
@@ -266,3 +284,24 @@ def test_without_accelerate(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_name() -> None:
     with pytest.raises(AttributeError):
         _ = ftreg.huggingface.Nothing
+
+
+def test_the_example_that_a_run_glue_user_recognises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    place = Path(__file__).parent.parent / "experiments" / "examples" / "run_glue_with_methods.py"
+    spec = importlib.util.spec_from_file_location("run_glue_with_methods", place)
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    for name, size in {"train": 16, "dev": 6}.items():
+        with (tmp_path / f"{name}.csv").open("w", newline="") as file:
+            pairs = [(f"ab{'cd' * (n % 2)}", "x y", ("no", "yes")[n % 2]) for n in range(size)]
+            csv.writer(file).writerows([("sentence1", "sentence2", "label"), *pairs])
+    arguments = ["--train_file", f"{tmp_path}/train.csv", "--validation_file", f"{tmp_path}/dev.csv", "--do_train"]
+    arguments += ["--model_name_or_path", checkpoint(tmp_path / "encoder", "bert"), "--output_dir", f"{tmp_path}/out"]
+    arguments += ["--mixout", "0.3", "--freelb", "--do_eval", "--use_cpu", "--report_to", "none", "--max_steps", "3"]
+    metrics = example.main([*arguments, "--disable_tqdm", "true", "--logging_steps", "1"])
+    assert 0 <= metrics["eval_accuracy"] <= 1
+    saved = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    assert saved.config.id2label == {0: "no", 1: "yes"}

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import transformers
 from accelerate.utils import convert_to_fp32
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -34,6 +35,7 @@ from ftreg.huggingface.criterion import counted, criterion_for, settled
 from ftreg.huggingface.driven import DrivenEngine
 from ftreg.huggingface.internals import OURS, Internals
 from ftreg.huggingface.logs import logs_next
+from ftreg.huggingface.pooled import Pooled
 
 
 class EngineMixin(Internals):
@@ -84,12 +86,6 @@ class EngineMixin(Internals):
         # accelerate may have hung a precision of its own on a model that was evaluated before.
         self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.engine = DrivenEngine(self.model, methods, criterion, self.args.seed)
-        if self.engine.encoder.head is not None:
-            names = [method.name for method in methods if type(method).attach is not Regularizer.attach]
-            raise UsageError(
-                f"{', '.join(names)} puts a head in the place of the model's own, which transformers' Trainer would go "
-                f"on evaluating and saving; use ftreg.FineTuner, or leave it out"
-            )
         self._wrapped: nn.Module | None = None
 
     def call_model_init(self, trial: Any = None) -> Any:
@@ -246,6 +242,8 @@ class EngineMixin(Internals):
     def prediction_step(self, model: nn.Module, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         self.engine.restore()
         plain = {name: value for name, value in inputs.items() if name not in OURS}
+        if self.engine.encoder.head is not None:
+            model = Pooled(self.engine)
         with self.accelerator.autocast():
             found = super().prediction_step(model, plain, *args, **kwargs)
         return convert_to_fp32(found)
@@ -254,8 +252,14 @@ class EngineMixin(Internals):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         super().save_model(output_dir, _internal_call)
-        if _internal_call and output_dir is not None and not self.args.save_only_model:
-            checkpoints.save(self.engine, output_dir, self.args.world_size, self.args.should_save)
+        folder, replaced = output_dir or str(self.args.output_dir), self.engine.encoder.head is not None
+        if replaced:
+            rank_zero_warn(
+                f"{folder}: the head that the engine has trained is in {checkpoints.FILE} alone, and from_pretrained "
+                f"gives the model's own, which has learnt nothing; evaluate with this Trainer, or train ftreg.FineTuner"
+            )
+        if replaced or (_internal_call and not self.args.save_only_model):
+            checkpoints.save(self.engine, folder, self.args.world_size, self.args.should_save)
 
 
 class Trainer(EngineMixin):

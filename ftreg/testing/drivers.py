@@ -98,6 +98,36 @@ def manual(backbone: str, methods: Methods, folder: Path, broken: bool) -> Weigh
     return _trainer(lambda: (_Module(Engine(model_of(backbone), methods()), False), ()), folder, broken)
 
 
+def hugging_face(backbone: str, methods: Methods, folder: Path, broken: bool) -> Weights:
+    """Train with Hugging Face's Trainer."""
+    import transformers
+    from transformers.trainer_callback import PrinterCallback
+
+    from ftreg.huggingface import Trainer
+
+    class Recipe(Trainer):
+        def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+            self.optimizer, self.lr_scheduler = recipe(self.engine)
+            return self.optimizer
+
+    class Stop(transformers.TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_training_stop = control.should_save = state.global_step == stop
+
+    quiet()
+    # The schedule is of the whole training, also in the part before the break.
+    given: dict[str, Any] = {"max_steps": STEPS, "gradient_accumulation_steps": ACCUMULATE, "max_grad_norm": CLIP}
+    given |= {"per_device_train_batch_size": 4, "train_sampling_strategy": "sequential", "seed": 0, "use_cpu": True}
+    given |= {"disable_tqdm": True, "report_to": [], "logging_strategy": "no"}
+    arguments = transformers.TrainingArguments(str(folder), **given)
+    rows = [{key: value[row] for key, value in batch.items()} for batch in batches() for row in range(4)]
+    for stop in (BREAK, STEPS) if broken else (STEPS,):
+        trainer = Recipe(model_of(backbone), arguments, train_dataset=rows, methods=methods(), callbacks=[Stop()])
+        trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=stop == STEPS and broken)
+    return ends(trainer.engine)
+
+
 DRIVERS: Mapping[str, Callable[[str, Methods, Path, bool], Weights]] = {
     "plain loop": plain,
     "Fabric": fabric,
@@ -105,6 +135,7 @@ DRIVERS: Mapping[str, Callable[[str, Methods, Path, bool], Weights]] = {
     "FineTuner": finetuner,
     "own module": automatic,
     "own module, manual": manual,
+    "Hugging Face's Trainer": hugging_face,
 }
 
 

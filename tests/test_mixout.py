@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ftreg._base.errors import UsageError
+from ftreg.encoder.adapters import linears
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.noise import Noise
 from ftreg.encoder.weights import Weights
@@ -88,7 +89,7 @@ def test_a_whole_network_equals_mixing_linears(tmp_path: Path, published: bool):
             other.copy_(mine)
     noise = Noise(0, "Mixout", 3)
     mixed = 0
-    for name, linear in theirs.linears():
+    for name, linear in linears(theirs):
         if not theirs.in_head(name):
             linear.__class__ = MixLinear
             linear.target = encoder.start.value(name)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ftreg import FineTuner, HeadFirst, LayerPooling, MaskedLM, Regularizer, ReplacedTokens
+from ftreg.encoder.adapters import linears
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.features import Features
 from ftreg.run.diagnostics import Diagnostics
@@ -95,7 +96,7 @@ def test_shared_layers_are_mixed_once(tmp_path: Path):
     encoder = Encoder(checkpoint(tmp_path, "albert", num_hidden_layers=6), ("a", "b"))
     method = CASES["Mixout"].card()
     method.remember(encoder)
-    names = [name for name, _ in encoder.linears() if encoder.anchored(name)]
+    names = [name for name, _ in linears(encoder) if encoder.anchored(name)]
     assert len(names) == len(set(names)) == 6 + 1 + 1  # a layer's, the projection's and the pooler's
     assert set(method._anchors) == set(names)
 

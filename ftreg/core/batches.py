@@ -33,7 +33,7 @@ def check(batch: Mapping[str, Any], encoder: Encoder, criterion: Criterion, dims
     if not isinstance(ids, Tensor) or ids.ndim != dims:
         found = f"shape {list(ids.shape)}" if isinstance(ids, Tensor) else "none"
         raise UsageError(f"the batch needs input_ids of {dims} dimensions, and has {found}; perturbations go on tokens")
-    valid = ["input_ids", "attention_mask", "token_type_ids", *sorted(encoder.takes), *criterion.targets, *OURS]
+    valid = ["input_ids", "attention_mask", *sorted(encoder.takes), *criterion.targets, *OURS]
     for key in batch:
         if key not in valid:
             raise UsageError(unknown("the model takes no", key, valid) + "; leave it out of the batch")
@@ -50,10 +50,21 @@ class RowCounter:
     def __init__(self) -> None:
         self.rows = 0
 
-    def named(self, batch: Mapping[str, Any], rank: int) -> dict[str, Any]:
-        """Return the batch, with `row_ids` if it had none."""
+    def named(self, batch: Mapping[str, Any], rank: int, kept: bool = False) -> dict[str, Any]:
+        """Return the batch, with `row_ids` if it had none.
+
+        Args:
+            batch: of a loop.
+            rank: of this process.
+            kept: whether something is kept by row, which would never be found again under a counted name.
+
+        Raises:
+            UsageError: it is, and the batch has none.
+        """
         named = dict(batch)
         if "row_ids" not in named:
+            if kept:
+                raise UsageError("the batch has no row_ids, by which rows are cached; add them, or give cache=False")
             ids = named["input_ids"]
             first = rank * EACH_RANK + self.rows
             named["row_ids"] = torch.arange(first, first + len(ids), device=ids.device)

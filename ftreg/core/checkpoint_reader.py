@@ -17,12 +17,13 @@ from ftreg._base.errors import UsageError
 from ftreg._base.files import ordinary
 
 
-def load(path: str, option: str) -> dict[str, Any]:
+def load(path: str, option: str, bare: bool = False) -> dict[str, Any]:
     """Read what `ftreg fit`, or a Lightning trainer, saved there; tensors stay in the file until they are used.
 
     Args:
         path: of the file.
         option: that names it, for complaints.
+        bare: whether it may be a `state_dict` alone, which is then returned as a checkpoint with nothing else.
 
     Raises:
         UsageError: no such file, no checkpoint, or a damaged one.
@@ -32,6 +33,8 @@ def load(path: str, option: str) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # whatever its pickle asks for
         raise _broken(path, option, "it cannot be read") from None
+    if bare and isinstance(checkpoint, dict) and checkpoint and all(map(torch.is_tensor, checkpoint.values())):
+        return {"state_dict": checkpoint}
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise UsageError(f"{option} {path}: not a Lightning checkpoint; give one of ftreg fit")
     return checkpoint

@@ -7,9 +7,8 @@
         loss.backward()
         engine.before_step(); optimizer.step(); optimizer.zero_grad(); engine.after_step()
 
-Its forward is the step's loss, however many passes it takes: what DDP, Fabric and accelerate wrap is the engine, one
-armed forward and one backward. The weights that methods mix are in the network while a forward or a backward runs, and
-at no other time: evaluation, clipping and saving see the real ones.
+Its forward is the step's loss, however many passes it takes: DDP, Fabric and accelerate wrap the engine. Weights that
+methods mix are in the network while a forward or a backward runs: evaluation, clipping and saving see the real ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from ftreg.core import batches, loops
 from ftreg.core.collectives import rank
 from ftreg.core.criteria import Criterion, MultipleChoice, criterion_of
 from ftreg.core.method import Regularizer, check_claims
+from ftreg.core.passes import Passes
 from ftreg.core.step import Scalar, Step
 from ftreg.core.step_log import StepLog
 from ftreg.core.torch_internals import around_backward
@@ -39,9 +39,8 @@ class Engine(nn.Module):
     A batch holds what the model takes: `input_ids`, `attention_mask`, the criterion's targets. It may also have
 
     - `row_ids` [batch], whole numbers that name the rows: their noise is then the same however batches are made, split
-      over processes, or taken up again. Without them rows are counted as they come: one process, with or without
-      accumulation, still gives one result, and a resumed run goes on counting; but another order of the rows or another
-      number of processes draws other noise.
+      over processes, or taken up again. Without them rows are counted as they come: one process still gives one result,
+      resumed or not; but another order of the rows or number of processes draws other noise.
     - `scale`, by which the sum over this batch's examples is multiplied: 1 / the examples of the whole optimizer step,
       where it is accumulated from several batches and the loop does not divide by their number. Without it the loss is
       the mean over this batch.
@@ -92,7 +91,7 @@ class Engine(nn.Module):
         self._rows = batches.RowCounter()
         self._held: ExitStack | None = None
         self._latest: tuple[Mapping[str, Any], StreamKey] | None = None
-        self._begun = False
+        self._begun = self._moded = False
         self._calls = loops.Calls(self)
         self.adopt(methods)
 
@@ -134,7 +133,9 @@ class Engine(nn.Module):
         Raises:
             UsageError: parameters are split over processes, or a method has to know `total_steps`.
         """
-        loops.refuse_split(self.encoder, self.methods)
+        loops.refuse(self.encoder, self.methods)
+        if self.encoder.by_ids and not self._moded:
+            self.train()  # a model that was just loaded is in evaluation mode
         for method in self.methods:
             method.begin(self.encoder, self.number, self.total_steps)
         self.encoder.begin()
@@ -165,11 +166,17 @@ class Engine(nn.Module):
         self._calls.forward()
         key = StreamKey(self.seed, self.number, self.micro_batch, rank())
         self.micro_batch += 1
-        self._latest = self._rows.named(batch, key.rank), key
+        self._latest = self._rows.named(batch, key.rank, self.encoder.features is not None), key
         terms = self._compute(*self._latest)
         if self.log.logs:
             self.log.tally.terms(terms)
         return terms
+
+    def predict(self, batch: Mapping[str, Any]) -> Tensor:
+        """Return what the criterion judges, such as logits, without dropout, gradients and mixed weights."""
+        with torch.no_grad():
+            self.restore()
+            return Passes(batch, self.encoder, (), StreamKey(self.seed, 0)).run(dropout="none")
 
     def again(self) -> dict[str, Scalar]:
         """Return the latest batch's terms once more, with another graph: all of a step's noise is named."""
@@ -230,6 +237,7 @@ class Engine(nn.Module):
 
     def train(self, mode: bool = True) -> "Engine":
         """Set training or evaluation mode; in evaluation the weights are the real ones, whatever came before."""
+        self._moded = True
         if not mode:
             self.restore()
         return super().train(mode)
@@ -244,12 +252,8 @@ class Engine(nn.Module):
     def counts(self) -> dict[str, Any]:
         """Return where in its streams the training is: what a resumed one needs beside all weights and states."""
         non_finite = {name: int(count) for name, count in self.log.non_finite.items()}
-        return {
-            "number": self.number,
-            "micro_batch": self.micro_batch,
-            "rows": self._rows.rows,
-            "non_finite": non_finite,
-        }
+        where = {"number": self.number, "micro_batch": self.micro_batch, "rows": self._rows.rows}
+        return {**where, "non_finite": non_finite}
 
     def load_counts(self, counts: Mapping[str, Any]) -> None:
         """Go on from what `counts` has returned."""

@@ -1,15 +1,17 @@
 """The engine looks at the loop around it: for calls that were left out, for its precision, for split parameters."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from weakref import ref
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from ftreg._base.errors import UsageError
 from ftreg.core.optimizer_steps import follow
+from ftreg.encoder.encoder import Encoder
 
 LOOP = "loss.backward(); engine.before_step(); optimizer.step(); optimizer.zero_grad(); engine.after_step()"
 
@@ -101,19 +103,46 @@ def devices(like: Tensor) -> list[torch.device]:
     return [like.device] if like.device.type == "cuda" else []
 
 
-def refuse_split(network: nn.Module, methods: Sequence[Any]) -> None:
-    """Refuse a network whose parameters are split over processes, each of which then sees parts.
+def refuse(encoder: Encoder, methods: Sequence[Any]) -> None:
+    """Refuse a network that a loop has made into one on which methods do something else than they say.
 
     Raises:
-        UsageError: names the methods.
+        UsageError: names the methods or the model, and what to do.
     """
-    for parameter in network.parameters():
+    for parameter in encoder.parameters():
         split = isinstance(parameter, DTensor) or hasattr(parameter, "_is_flat_param") or hasattr(parameter, "ds_id")
         if split and methods:
             raise UsageError(
                 f"{', '.join(m.name for m in methods)}: not with FSDP, DeepSpeed or tensor parallelism, which split "
                 f"parameters over processes; use DDP"
             )
+
+    model, words = encoder.model, encoder.model.get_input_embeddings()
+    name = type(model).__name__
+    for path, part in model.named_modules():
+        recompute = getattr(part, "_gradient_checkpointing_func", None)
+        if getattr(part, "gradient_checkpointing", False) and _reentrant(recompute):
+            raise UsageError(
+                f"{name} recomputes its layers by reentrant checkpointing, which has no gradients for methods to take; "
+                f"call model.gradient_checkpointing_enable({{'use_reentrant': False}})"
+            )
+        compiled = getattr(part, "_compiled_call_impl", None) is not None or type(part).__name__ == "OptimizedModule"
+        if encoder.by_ids and compiled and any(words is inner for inner in part.modules()):
+            raise UsageError(
+                f"{path or name} is compiled with the word embeddings in it, where no perturbation can be put in their "
+                f"place; compile its layers one by one, or not at all"
+            )
+    exact = [method.name for method in methods if method.full_precision]
+    if exact and encoder.by_ids and model.dtype in (torch.float16, torch.bfloat16):
+        raise UsageError(
+            f"{', '.join(exact)}: not with {name} in {str(model.dtype).removeprefix('torch.')}, whose rounding is "
+            f"larger than the change of the logits that counts; load the model in float32, and use autocast"
+        )
+
+
+def _reentrant(recompute: Any) -> bool:
+    """Return whether a function of torch's checkpointing is not told to do without autograd's reentrance."""
+    return isinstance(recompute, partial) and recompute.keywords.get("use_reentrant") is not False
 
 
 def _some(engine: Any) -> list[Tensor]:

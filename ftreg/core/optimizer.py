@@ -5,23 +5,46 @@ Towards an anchor, decay is θ ← θ − η·w·(θ − θ₀) instead of θ �
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from ftreg._base.checks import at_least, typed
+from ftreg._base.errors import UsageError
+from ftreg.core.engine import Engine
 from ftreg.encoder.encoder import Encoder
 
 
 def adamw(
-    encoder: Encoder,
+    network: Engine | Encoder,
     lr: float,
-    weight_decay: float,
-    decay_towards: str,
-    fused: bool,
-    rates: Mapping[str, float],
+    weight_decay: float = 0.01,
+    decay_towards: Literal["zero", "anchor"] = "zero",
+    fused: bool = True,
+    rates: Mapping[str, float] | None = None,
 ) -> "AdamW":
-    """Build the optimizer of all that trains in an encoder; arguments as of `AdamW` and `FineTuner`."""
+    """Return the optimizer of all that trains; build it before the training begins.
+
+    Args:
+        network: an engine, whose methods give what they have added its learning rates, or an encoder.
+        lr: peak learning rate.
+        weight_decay: w, per unit of learning rate; not of biases and LayerNorm.
+        decay_towards: zero, or the anchor: the pre-trained value, or what a method has put in its place.
+        fused: off where the loop's own unscaling would forbid clipping (fp16 under Lightning).
+        rates: other peak learning rates, by the encoder's names of parameters.
+
+    Raises:
+        UsageError: an option is out of range, or it is no engine.
+    """
+    typed("adamw", adamw, {"lr": lr, "weight_decay": weight_decay, "decay_towards": decay_towards, "fused": fused})
+    at_least("adamw", 0, lr=lr, weight_decay=weight_decay)
+    if not isinstance(network, Engine | Encoder):
+        raise UsageError(f"adamw: a {type(network).__name__} is no ftreg.Engine; give the engine, before it is wrapped")
+    encoder = network.encoder if isinstance(network, Engine) else network
+    methods = network.methods if isinstance(network, Engine) else []
+    own = {name: rate for method in methods for name, rate in method.learning_rates(encoder).items()}
+    rates = own | dict(rates or {})
     named = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
     anchors = anchors_of(encoder, named) if decay_towards == "anchor" and weight_decay else {}
     trained = {name: rate for name, rate in rates.items() if name in named}  # an objective may have frozen the head

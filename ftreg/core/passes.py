@@ -24,7 +24,12 @@ class Passes:
     """Passes are made of one micro-batch on one network; arguments as of `Step`."""
 
     def __init__(
-        self, batch: Mapping[str, Any], encoder: Encoder, methods: Sequence[Any], key: StreamKey, noise: type[Noise]
+        self,
+        batch: Mapping[str, Any],
+        encoder: Encoder,
+        methods: Sequence[Any],
+        key: StreamKey,
+        noise: type[Noise] = Noise,
     ) -> None:
         self.batch, self._encoder, self._methods, self._key, self._noise = batch, encoder, methods, key, noise
         self.number = key.number
@@ -83,14 +88,14 @@ class Passes:
             self._mix()
         return self._encoder.embed(self.input_ids).flatten(1, -2)
 
-    def _run(
+    def run(
         self,
-        delta: Float[Tensor, "batch tokens dim"] | None,
-        at: Place,
-        embeds: Float[Tensor, "batch tokens dim"] | None,
-        params: Mapping[str, Tensor] | None,
-        dropout: Dropout,
-        clean: bool,
+        delta: Float[Tensor, "batch tokens dim"] | None = None,
+        at: Place = "word",
+        embeds: Float[Tensor, "batch tokens dim"] | None = None,
+        params: Mapping[str, Tensor] | None = None,
+        dropout: Dropout = "shared",
+        clean: bool = False,
     ) -> Float[Tensor, "batch *answer"]:
         """Run one forward pass; arguments as of `Step.predict`, and whether it is the clean one."""
         weights = self._encoder.weights

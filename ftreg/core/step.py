@@ -11,6 +11,7 @@ embeddings, or to what the first layer takes (`at`).
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -82,11 +83,14 @@ class Step(Passes):
     ) -> None:
         super().__init__(batch, encoder, methods, key, noise)
         self.criterion, self._loss_scale = criterion, loss_scale
-        self._counts = criterion.weights(batch)
-        """How much each row counts in a mean; None where all count alike."""
         self._scale = batch.get("scale")
         self.log = StepLog() if log is None else log
         self._clean: Prediction | None = None
+
+    @cached_property
+    def _counts(self) -> Tensor | None:
+        """How much each row counts in a mean; None where all count alike."""
+        return self.criterion.weights(self.batch)
 
     @property
     def labels(self) -> Tensor:
@@ -173,7 +177,9 @@ class Step(Passes):
         clean = delta is None and embeds is None and params is None and dropout == "shared" and torch.is_grad_enabled()
         if clean and self._clean is not None:
             return self._clean
-        prediction = Prediction(self._run(delta, at, embeds, params, dropout, clean), self)
+        prediction = Prediction(self.run(delta, at, embeds, params, dropout, clean), self)
+        if self.criterion.reads_output:
+            _ = prediction.losses  # now: the next pass has another output
         if clean:
             self._clean = prediction
         return prediction

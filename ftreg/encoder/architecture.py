@@ -230,7 +230,10 @@ def _where(base: nn.Module, calls: list[_Call], running: list[_Call]) -> dict[st
     first: dict[int, int] = {}
     for call in calls:
         first.setdefault(id(call.module), sum(layer.begin <= call.begin for layer in running) - 1)
-    places = {path: first.get(id(module), -1) for path, module in base.named_modules()}
+    places = dict[str, int]()
+    for path, module in base.named_modules():  # parents first
+        # What is never called, such as a dictionary of parameters, is where its owner is.
+        places[path] = first.get(id(module), places.get(path.rpartition(".")[0], -1))
     return {path: place for path, place in places.items() if place >= 0}
 
 

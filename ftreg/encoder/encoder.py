@@ -14,8 +14,9 @@ from jaxtyping import Float, Int
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from ftreg.encoder.agreement import try_given
 from ftreg.encoder.architecture import at_rest, example, observe
-from ftreg.encoder.given import source, takes, unwrapped
+from ftreg.encoder.given import Replaced, classes, source, takes, unwrapped
 from ftreg.encoder.heads import Policy
 from ftreg.encoder.hooks import shifted, substituted, watched
 from ftreg.encoder.loading import draw, pretrained
@@ -94,11 +95,11 @@ class Encoder(nn.Module):
         nn.Module.__init__(self)
         inner = unwrapped(model)
         self._hold(inner, source(inner), seed, packing)
-        self.labels, self.notes, self.by_ids = (), (), True
+        self.labels, self.notes, self.by_ids = classes(inner.config), (), True
         self.answer = _logits if answer is None else answer
-        self.takes = takes(inner)
+        self.takes, self.choices = takes(inner), choices
         self.start = Start(self, frozenset(name for name, _ in self.named_parameters()), self.in_head)
-        try_out(self, self.architecture, (1, 1) if choices else (1,), freeze=False)
+        self.one_answer = try_given(self, model, (2, 2) if choices else (2,)).ndim == 2 and not choices
         return self
 
     def _hold(self, model: Any, backbone: str, seed: int, packing: bool) -> None:
@@ -112,6 +113,8 @@ class Encoder(nn.Module):
         does with them all that it does without us."""
         self.takes: frozenset[str] = frozenset()
         """What else a model that is run by its tokens takes."""
+        self.choices, self.one_answer = False, True
+        """Whether a row is [choices, tokens], and whether its answer is one for all of its tokens together."""
         self.answer: Callable[[Any], Tensor] = _logits
         """Reads what is judged off the model's output; see `Criterion.answer`."""
         self.architecture = observe(self.model, backbone)
@@ -250,6 +253,8 @@ class Encoder(nn.Module):
             UsageError: the architecture does not put out hidden states after each layer.
         """
         depth = len(self.architecture.layered(user).layers)
+        if not self.one_answer:
+            raise self.architecture.refusal(user, "its answer is one for each token or choice, not one for a text")
         with torch.enable_grad(), at_rest(self), at_rest(head.to(next(self.model.parameters()).dtype)):
             embeds, mask = example(self.model).values()
             states = self._hidden_states(self._inputs(embeds, mask, None, None), tuple(mask.shape))
@@ -259,6 +264,8 @@ class Encoder(nn.Module):
                 )
             logits = head(states, mask)
         self.head = head
+        if self.by_ids:
+            self.model.forward = Replaced(self.model, user)
         freeze_unreached(logits, (p for name, p in self.named_parameters() if not name.startswith("parts.")))
 
     @property
@@ -266,14 +273,6 @@ class Encoder(nn.Module):
         """The pre-trained part that makes one vector of hidden states, if there is one; see `Architecture.pooling`."""
         pooling = self.architecture.pooling
         return None if pooling is None else pooling.modules[0]
-
-    def linears(self) -> Iterator[tuple[str, nn.Linear]]:
-        """Yield every Linear of the encoder and its head, by the name of its weight."""
-        own = dict(self.named_parameters())
-        for path, module in self.named_modules():
-            # Not the output matrix of a decoder, which is the word embeddings.
-            if isinstance(module, nn.Linear) and f"{path}.weight" in own:
-                yield f"{path}.weight", module
 
     def in_head(self, path: str) -> bool:
         """Return whether a parameter or module belongs to the head: what the pre-trained model does not have."""

@@ -38,6 +38,10 @@ class Features:
     """
 
     def __init__(self, encoder: Encoder, option: str, pooler: bool = False) -> None:
+        if not encoder.one_answer:
+            raise encoder.architecture.refusal(
+                option, "its answer is one for each token or choice, and what is kept is a vector a text"
+            )
         if encoder.head is not None and not _reads_vectors(encoder.head):
             raise UsageError(
                 f"{option} keeps a vector a layer, and this head reads more: one with tokens=cls, mean or max, a mix "
@@ -74,15 +78,20 @@ class Features:
 
     def _compute(self, batch: Mapping[str, Any], places: list[int]) -> tuple[list[Tensor], Tensor]:
         """Compute features of some of the batch's rows, each [rows, …, dim], and the head's logits; without dropout."""
-        encoder, types, lengths = self._encoder, batch.get("token_type_ids"), batch.get("lengths")
+        encoder, lengths = self._encoder, batch.get("lengths")
         at = torch.tensor(places, device=batch["input_ids"].device)
+        count = len(batch["input_ids"])
+        some = {k: v[at] for k, v in batch.items() if isinstance(v, Tensor) and v.ndim and len(v) == count}
+        ids = some["input_ids"]
+        more = {"ids": ids, "more": {k: v for k, v in {**batch, **some}.items() if k in encoder.takes}}
         # With gradients, which frozen parts do not have: so features tell whether something below the head trains.
         with self._caught() as features, encoder.evaluating():
             logits = encoder(
-                encoder.embed(batch["input_ids"][at]),
-                batch["attention_mask"][at],
-                None if types is None else types[at],
+                encoder.embed(ids),
+                some.get("attention_mask", torch.ones_like(ids)),
+                some.get("token_type_ids"),
                 lengths and [lengths[place] for place in places],
+                **(more if encoder.by_ids else {}),
             )
         if any(feature.requires_grad for feature in features):
             raise UsageError(

@@ -9,14 +9,12 @@ from torch import Tensor, nn
 from ftreg.encoder.architecture import Architecture, at_rest, example, one_line
 
 
-def try_out(encoder: Any, architecture: Architecture, shape: tuple[int, ...] = (1,), freeze: bool = True) -> None:
+def try_out(encoder: Any, architecture: Architecture) -> None:
     """Run one pass on a few tokens, before anything is built on it; what it leaves out of the model is frozen.
 
     Args:
         encoder: to run.
         architecture: of it, for complaints.
-        shape: of the batch, without the tokens.
-        freeze: whether to freeze.
 
     Raises:
         UsageError: there is no such pass, or word embeddings play no part in it.
@@ -24,15 +22,13 @@ def try_out(encoder: Any, architecture: Architecture, shape: tuple[int, ...] = (
     model = encoder.model
     try:
         with torch.enable_grad(), at_rest(encoder):
-            embeds, mask = (value.view(*shape, *value.shape[1:]) for value in example(model).values())
-            ids = torch.arange(mask.shape[-1], device=mask.device).view(mask.shape) if encoder.by_ids else None
+            embeds, mask = example(model).values()
             nothing = torch.zeros_like(embeds, requires_grad=True)
-            answer = encoder(embeds + nothing, mask, ids=ids)
+            answer = encoder(embeds + nothing, mask)
     except Exception as error:  # whatever an architecture raises that takes no word embeddings
         reason = f"it cannot run on word embeddings alone ({one_line(error)})"
         raise architecture.refusal("fine-tuning", reason) from error
-    if freeze:
-        freeze_unreached(answer, model.parameters())
+    freeze_unreached(answer, model.parameters())
     if id(nothing) not in reached(answer):
         raise architecture.refusal("fine-tuning", "its predictions do not depend on word embeddings")
 

@@ -43,6 +43,10 @@ class Freezing(Regularizer, ABC):
         trainable = [name for name, p in encoder.named_parameters() if p.requires_grad]
         self._group = {name: group(encoder, name) for name in trainable}
         self._parts = [part for part in groups(encoder) if part in self._group.values()]
+        if {*self._parts} <= {*self.frozen(self._parts, 0.0)}:
+            raise encoder.architecture.refusal(
+                self.name, "no part of its head trains, so at first nothing would; let it train (PEFT: modules_to_save)"
+            )
 
     def begin(self, encoder: Encoder, number: int, total: int | None) -> None:
         if total is None and self.frozen(self._parts, 0.0):

@@ -9,6 +9,9 @@ for the weight W [out, in] of each Linear, its anchor U (the pre-trained weight)
 shared by all outputs, tokens and examples. E[W̃] = W, and ∂ℓ/∂W = m/(1 − p) ⊙ ∂ℓ/∂W̃. Biases, embeddings and LayerNorm
 are not mixed. Evaluation uses W.
 
+On LoRA's layers, whose weight is W + s B A with a frozen W, the pre-trained weight is at ΔW = 0, and mixing the columns
+of A towards zero mixes exactly that: s B A diag(m/(1 − p)) = m/(1 − p) ⊙ (W + s B A − W), with one m for each input.
+
 The published code's hand-written backward lacks the factor 1/(1 − p) (https://github.com/bloodwass/mixout,
 `mixout/mixout.py`); `gradient="reference"` replicates it. Its masks are one per forward; here they are one per
 optimizer step, so that a step is the same algorithm however the batch is sharded.
@@ -24,6 +27,7 @@ from torch import Tensor, nn
 from ftreg._base.checks import typed
 from ftreg._base.errors import UsageError
 from ftreg.core.method import Regularizer
+from ftreg.encoder.adapters import linears, low_rank
 from ftreg.encoder.architecture import is_random
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.noise import Noise
@@ -65,15 +69,16 @@ class Mixout(Regularizer):
         self.p, self.granularity, self.anchor = p, granularity, anchor
         self.include_head, self.replace_dropout, self.gradient = include_head, replace_dropout, gradient
         self._anchors: dict[str, Tensor] = {}
+        self._masks: dict[str, str] = {}
+        """Whose mask a weight is mixed with, where that is another's: LoRA's A with that of the layer it is in."""
         self._dropouts: list[tuple[nn.Module, str, float]] = []
 
     def remember(self, encoder: Encoder) -> None:
         names = [
-            name
-            for name, module in encoder.linears()
-            if module.weight.requires_grad and (encoder.anchored(name) or (self.include_head and encoder.in_head(name)))
+            name for name, module in linears(encoder) if module.weight.requires_grad and self._wanted(encoder, name)
         ]
-        if not names:
+        self._masks = self._low_rank(encoder)
+        if not names and not self._masks:
             raise UsageError(
                 "Mixout: no trainable Linear with a pre-trained weight to mix (is the encoder frozen, or wrapped in "
                 "adapters?); leave Mixout out, or let the encoder train"
@@ -84,6 +89,7 @@ class Mixout(Regularizer):
             self._anchors = {name: encoder.start.value(name) for name in names}
         else:
             self._anchors = values_of(encoder, self.anchor, names)
+        self._anchors |= {name: torch.zeros_like(encoder.get_parameter(name)) for name in self._masks}
         if self.replace_dropout == "all":
             self._dropouts = [(module, rate, getattr(module, rate)) for module, rate in self._replaced(encoder)]
             with self.during(encoder, {}):
@@ -112,14 +118,38 @@ class Mixout(Regularizer):
             return {}
         mixed = {}
         for name, anchor in self._anchors.items():
-            keep = noise.mask(name, anchor[0] if self.granularity == "unit" else anchor, self.p)
+            whose = self._masks.get(name, name)
+            keep = noise.mask(whose, anchor[0] if self.granularity == "unit" else anchor, self.p)
             mixed[name] = mixout(params[name], anchor, keep, self.p, self.gradient)
         return mixed
+
+    def _wanted(self, encoder: Encoder, name: str) -> bool:
+        return encoder.anchored(name) or (self.include_head and encoder.in_head(name))
+
+    def _low_rank(self, encoder: Encoder) -> dict[str, str]:
+        """Find LoRA's matrices to mix towards zero, and the weights whose masks they take.
+
+        Raises:
+            UsageError: there are adapters that cannot be mixed, or not with these options.
+        """
+        try:
+            found = {a: weight for a, weight in low_rank(encoder).items() if self._wanted(encoder, weight)}
+        except UsageError as error:
+            raise encoder.architecture.refusal(self.name, str(error)) from error
+        for option, only in {"granularity": "unit", "anchor": "pretrained", "gradient": "exact"}.items():
+            value = getattr(self, option)
+            if found and value != only:
+                raise encoder.architecture.refusal(
+                    f"{self.name}.{option}={value}",
+                    f"LoRA's B A falls back to zero by whole inputs; give {only}",
+                )
+        return found
 
     def _replaced(self, encoder: Encoder) -> list[tuple[nn.Module, str]]:
         """Return the dropouts to switch off, in module order: the module and its attribute that holds the rate."""
         leaves = [(path, module) for path, module in encoder.named_modules() if not list(module.children())]
         following = [*leaves[1:], ("", None)]
+        mixed = {*self._anchors, *self._masks.values()}
         found: list[tuple[nn.Module, str]] = [
             (module, "p")
             for (path, module), (next_path, _) in zip(leaves, following, strict=True)
@@ -127,7 +157,7 @@ class Mixout(Regularizer):
             and (self.include_head or not encoder.in_head(path))
             and (
                 self.replace_dropout == "all"
-                or (self.replace_dropout == "preceding" and f"{next_path}.weight" in self._anchors)
+                or (self.replace_dropout == "preceding" and f"{next_path}.weight" in mixed)
             )
         ]
         if self.replace_dropout == "all":

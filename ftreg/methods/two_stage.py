@@ -10,7 +10,7 @@ with a fresh optimizer, schedule and warm-up. A stage is an ordinary fit: `ftreg
 (`ftreg.run.stages`), and this method only loads its weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -20,6 +20,7 @@ from ftreg._base.checks import typed
 from ftreg._base.errors import UsageError
 from ftreg.core import checkpoint_reader
 from ftreg.core.roles import StartsFromFits
+from ftreg.encoder.adapters import linears
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.heads import Policy, order
 
@@ -112,9 +113,9 @@ class TwoStage(StartsFromFits):
 
     def _values(self, encoder: Encoder, path: Path) -> dict[str, Tensor]:
         """Return what is loaded, by parameter: the encoder, and the head where it is kept."""
-        saved = checkpoint_reader.load(str(path), "TwoStage.checkpoint")
+        saved = checkpoint_reader.load(str(path), "TwoStage.checkpoint", bare=True)
         record = saved.get("ftreg", {})
-        values = {name.removeprefix("encoder."): value for name, value in saved["state_dict"].items()}
+        values = _as_named(saved["state_dict"], {name for name, _ in encoder.named_parameters()})
         pooler = f"model.{encoder.model.base_model_prefix}.pooler."
         named = [(name, p) for name, p in encoder.named_parameters() if name not in encoder.start.redrawn]
         wanted = {
@@ -123,20 +124,35 @@ class TwoStage(StartsFromFits):
             if not encoder.in_head(name) and (self.pooler == "keep" or not name.startswith(pooler))
         }
         if self.keeps_head:
-            learnt = record.get("labels", encoder.labels) if record.get("supervised", True) else None
-            places = order(encoder.labels, learnt, "TwoStage.head", str(path))
+            learnt = record.get("labels") if record.get("supervised", True) else None
+            # Weights alone do not say what their classes mean; a run's checkpoint does.
+            places = order(encoder.labels, learnt, "TwoStage.head", str(path)) if record else []
             # A plain head that another one has replaced is still there, frozen; `parts` are no head of this task.
             heads = [(name, p) for name, p in named if encoder.in_head(name) and not name.startswith("parts.")]
             kept = {name: p for name, p in heads if p.requires_grad}
             wanted |= kept
-            classifier = [name for name, _ in encoder.linears() if name in kept][-1].removesuffix("weight")
+            classifier = [name for name, _ in linears(encoder) if name in kept][-1].removesuffix("weight")
             for name in (f"{classifier}weight", f"{classifier}bias"):
                 if places and len(values.get(name, ())) == len(places):
                     values[name] = values[name][places]
         for name, parameter in wanted.items():
             if name not in values or values[name].shape != parameter.shape:
-                raise UsageError(
-                    f"TwoStage: {path} has no {name} of shape {list(parameter.shape)}; "
-                    f"a stage has the target's architecture{', and its kind of head' if self.keeps_head else ''}"
+                kind = f"a stage has the target's architecture{', and its kind of head' if self.keeps_head else ''}"
+                if name.startswith(pooler):
+                    kind = "give TwoStage.pooler=pretrained"
+                elif hasattr(encoder.model, "peft_config"):
+                    kind = "load the stage's weights before get_peft_model, or give a stage with the same adapters"
+                raise encoder.architecture.refusal(
+                    self.name, f"{path} has no {name} of shape {list(parameter.shape)}; {kind}"
                 )
         return {name: values[name] for name in wanted}
+
+
+def _as_named(state: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    """Return the values by an encoder's names of them, whether a FineTuner, an engine or a model has saved them."""
+    ways = {"encoder.": "", "engine.encoder.": "", "": "model.", "base_model.model.": "model."}
+    found = [
+        {put + key.removeprefix(take): value for key, value in state.items() if key.startswith(take)}
+        for take, put in ways.items()
+    ]
+    return max(found, key=lambda values: len(values.keys() & set(names)))

@@ -5,6 +5,7 @@ Fine-tuning that fails shows here before the scores do: gradients vanish in the 
 """
 
 from collections import defaultdict
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -23,7 +24,8 @@ class Diagnostics(pl.Callback):
     mean over accumulated micro-batches and ranks, as the callbacks listed before this one left it.
 
     `distance/<group>`, at every evaluation and at the end of training: of θ − θ₀, over the parameters that have a
-    pre-trained value θ₀. `distance/relative` is ‖θ − θ₀‖/‖θ₀‖ over all of them. Costs a copy of θ₀ in host memory.
+    pre-trained value θ₀; of a model that its user has frozen in part, over those that train. `distance/relative` is
+    ‖θ − θ₀‖/‖θ₀‖ over all of them. Costs a copy of θ₀ in host memory.
 
     Silent where a strategy splits parameters over ranks, which then see norms of their parts only.
     """
@@ -35,7 +37,9 @@ class Diagnostics(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         encoder = _encoder(pl_module)
-        names = [name for name, _ in encoder.named_parameters() if encoder.anchored(name)]
+        # Of a model that its user has frozen in part, as PEFT does, what trains is what is measured.
+        wanted = [name for name, p in encoder.named_parameters() if p.requires_grad or not encoder.by_ids]
+        names = [name for name in wanted if encoder.anchored(name)]
         self._start = {} if _split(trainer) else {name: _start(encoder, name) for name in names}
         self._length = sum(map(_square, self._start.values())) ** 0.5
         self._measured = -1
@@ -79,8 +83,8 @@ class Diagnostics(pl.Callback):
 
 
 def _encoder(pl_module: pl.LightningModule) -> Encoder:
-    encoder = pl_module.encoder
-    assert isinstance(encoder, Encoder)
+    engine: Any = pl_module.engine
+    encoder: Encoder = engine.encoder
     return encoder
 
 

@@ -23,6 +23,8 @@ IGNORED = -100
 class Criterion(ABC):
     """A criterion has a task's loss and divergence. Subclass it for a head of one's own."""
 
+    reads_output: ClassVar[bool] = False
+    """Whether the losses are of the whole output that `answer` was last called with, and not of the answer alone."""
     targets: ClassVar[tuple[str, ...]] = ("labels",)
     """The keys of a batch that hold what is to be predicted."""
 

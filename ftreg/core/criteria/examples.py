@@ -1,7 +1,7 @@
 """These criteria are for tasks with one answer an example: classes, labels, scores, choices."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -115,19 +115,30 @@ class Custom(Criterion):
         UsageError: one of them is no function.
     """
 
+    reads_output: ClassVar[bool] = True
+
     def __init__(self, function: Any, divergence: Any = None) -> None:
         for name, value in {"function": function, "divergence": divergence}.items():
             if not callable(value) and not (name == "divergence" and value is None):
                 raise UsageError(f"criterion: {name} is {value!r}; give a function, or one of ftreg.criteria")
         self._function, self._divergence = function, divergence
-        self._output: Any = None
+        self._latest: Any = (None, None)
 
     def answer(self, output: Any) -> Tensor:
-        self._output = output
-        return super().answer(output)
+        answer = super().answer(output)
+        self._latest = answer, output
+        return answer
 
     def losses(self, answer: Tensor, batch: Mapping[str, Any]) -> Float[Tensor, "batch"]:
-        losses = self._function(self._output, batch)
+        read, output = self._latest
+        self._latest = None, None
+        # The logits of a head that a method has put there are read off no output.
+        if read is not answer:
+            raise UsageError(
+                "criterion: the function judges the model's whole output, and a method makes the logits without it; "
+                "give one of ftreg.criteria in its place, or leave out what replaces or caches the head"
+            )
+        losses = self._function(output, batch)
         if not isinstance(losses, Tensor) or losses.shape != (len(answer),):
             found = f"shape {list(losses.shape)}" if isinstance(losses, Tensor) else f"a {type(losses).__name__}"
             raise UsageError(

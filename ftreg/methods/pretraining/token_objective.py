@@ -11,6 +11,7 @@ from ftreg._base.errors import UsageError
 from ftreg.core.method import Regularizer, Slot
 from ftreg.core.step import Scalar, Step
 from ftreg.encoder.encoder import Encoder
+from ftreg.encoder.given import NOWHERE
 from ftreg.methods.pretraining.decoder import freeze_unread
 from ftreg.methods.pretraining.masking import Corrupted, Masking, Unit, corrupt
 from ftreg.methods.pretraining.vocabulary import Vocabulary, vocabulary
@@ -79,9 +80,10 @@ class Corrupting(Regularizer, ABC):
     def attach(self, encoder: Encoder) -> None:
         if not self.rate:
             return
+        if encoder.choices:
+            raise encoder.architecture.refusal(self.name, "its rows are of several choices, and it hides tokens of one")
         if self._vocabulary is None or self._vocabulary.backbone != encoder.backbone:
-            size = encoder.model.get_input_embeddings().num_embeddings
-            self._vocabulary = vocabulary(encoder.backbone, size)
+            self._vocabulary = self._read(encoder)
         self._masking = self._checked(self._vocabulary)
         if self.name not in encoder.parts:
             encoder.parts[self.name] = self.part(encoder)
@@ -102,6 +104,17 @@ class Corrupting(Regularizer, ABC):
         if self.task_weight:
             losses = losses + self.task_weight * step.losses_of(logits)
         return step.mean(losses)
+
+    def _read(self, encoder: Encoder) -> Vocabulary:
+        """Read the vocabulary of the tokenizer that lies where the model is from."""
+        if encoder.by_ids and encoder.backbone == NOWHERE:
+            raise encoder.architecture.refusal(
+                self.name, "it is from no folder and not from the Hub, where its tokenizer lies; load it from there"
+            )
+        try:
+            return vocabulary(encoder.backbone, encoder.model.get_input_embeddings().weight.shape[0])
+        except UsageError as error:
+            raise encoder.architecture.refusal(self.name, str(error)) if encoder.by_ids else error from error
 
     def _checked(self, vocabulary: Vocabulary) -> Masking:
         """Return how to mask with this vocabulary, if it has what that takes."""

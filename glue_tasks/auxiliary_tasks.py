@@ -17,7 +17,7 @@ from glue_tasks.tasks import Task
 
 
 @dataclass(frozen=True)
-class Beside:
+class AuxiliaryTask:
     """An auxiliary task trains beside the main one.
 
     Args:
@@ -35,11 +35,11 @@ class Beside:
     train_subset: int | None = None
 
 
-class Other:
+class AuxiliaryRows:
     """Such a task's training rows are all of its split, under any protocol, as it is never evaluated.
 
     Args:
-        beside: as declared.
+        declared: the task.
         source, path: the main task's.
         split_seed: of the subset.
 
@@ -47,15 +47,15 @@ class Other:
         DataError: the task is unknown, or has no labels, or does not train on that split.
     """
 
-    def __init__(self, beside: Beside, source: Source, path: str | None, split_seed: int) -> None:
-        self.task = task_of(beside.task)
-        self.source = beside.source or source
-        self.path = path if beside.path is None and beside.source is None else beside.path
-        self.subset, self.split_seed = beside.train_subset, split_seed
+    def __init__(self, declared: AuxiliaryTask, source: Source, path: str | None, split_seed: int) -> None:
+        self.task = task_of(declared.task)
+        self.source = declared.source or source
+        self.path = path if declared.path is None and declared.source is None else declared.path
+        self.subset, self.split_seed = declared.train_subset, split_seed
         if self.task == TEXT:
             raise DataError(f"data.also: task {TEXT.name!r} has no labels that a head could learn; leave it out")
         _check_kind(self.task)
-        split = beside.train_split or self.task.train
+        split = declared.train_split or self.task.train
         if split not in self.task.trainable:
             valid = ", ".join(self.task.trainable) or "none"
             raise DataError(f"data.also: task {self.task.name!r} trains on one of: {valid}; not on {split!r}")
@@ -78,18 +78,18 @@ class Other:
         return whole.select(stratified_subset(strata_of(self.task, whole), self.subset, self.split_seed))
 
 
-def others(
-    also: Sequence[Beside] | None, main: Task, source: Source, path: str | None, split_seed: int
-) -> dict[str, Other]:
+def auxiliary_rows(
+    also: Sequence[AuxiliaryTask] | None, main: Task, source: Source, path: str | None, split_seed: int
+) -> dict[str, AuxiliaryRows]:
     """Return every auxiliary task by the name of its rows, `train/<task>`; `DataError` for one that is there twice.
 
-    Arguments as of `Other`.
+    Arguments as of `AuxiliaryRows`.
     """
-    found: dict[str, Other] = {}
+    found: dict[str, AuxiliaryRows] = {}
     if also:
         _check_kind(main)
-    for beside in also or ():
-        other = Other(beside, source, path, split_seed)
+    for declared in also or ():
+        other = AuxiliaryRows(declared, source, path, split_seed)
         name = f"train/{other.task.name}"
         if name in found or other.task.name == main.name:
             raise DataError(

@@ -32,7 +32,7 @@ class Sentences:
     """Names the place of a sentence's token."""
 
 
-def read(file: Path, task: Task, label_required: bool = True) -> Sentences:
+def read_sentences(file: Path, task: Task, label_required: bool = True) -> Sentences:
     """Read one split of a task of tokens, `.jsonl` or a token a line.
 
     Raises `DataError`: unreadable or empty file, not UTF-8, a line with more or fewer columns than the first, no token,
@@ -70,7 +70,7 @@ class _Columns:
     """The columns of the token and its label are found on the first line, and are the same on all.
 
     Args:
-        file: for complaints.
+        file: for messages.
         task: says which they are.
         label_required: without it the label's may be absent.
     """

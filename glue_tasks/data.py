@@ -8,12 +8,12 @@ from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from torchmetrics import MetricCollection
 from transformers import PreTrainedTokenizerBase
 
-from glue_tasks.auxiliary_tasks import Beside
+from glue_tasks.auxiliary_tasks import AuxiliaryTask
 from glue_tasks.errors import DataError
 from glue_tasks.loader import EvalLoader, Rows, State, TrainLoader
 from glue_tasks.metrics import combined, majority, metrics
 from glue_tasks.mixture import MixtureLoader, Sampling, check_sampling
-from glue_tasks.options import faults
+from glue_tasks.options import type_faults
 from glue_tasks.registry import task_of
 from glue_tasks.seeds import whole
 from glue_tasks.sources import Source
@@ -60,11 +60,11 @@ class GlueDataModule(Splits, pl.LightningDataModule):
         eval_batch_size: int = 64,
         order_seed: int = 0,
         split_seed: int = 0,
-        also: list[Beside] | None = None,
+        also: list[AuxiliaryTask] | None = None,
         sampling: Sampling = "proportional",
         temperature: float = 1.0,
     ) -> None:
-        for name, found in faults(GlueDataModule.__init__, locals()):
+        for name, found in type_faults(GlueDataModule.__init__, locals()):
             raise DataError(f"data.{name} {found}")
         sizes = {
             "batch_size": batch_size,
@@ -95,14 +95,14 @@ class GlueDataModule(Splits, pl.LightningDataModule):
     def rows(self, split: str) -> Rows:
         """Return a split's tokens, made once."""
         if split not in self._rows:
-            task = self.beside[split].task if split in self.beside else self.task
+            task = self.auxiliary[split].task if split in self.auxiliary else self.task
             self._rows[split] = tokenise(split, self.table(split), task, self.vocabulary, self.max_length)
             self.truncated[split] = self._rows[split].truncated
         return self._rows[split]
 
     @cached_property
     def vocabulary(self) -> PreTrainedTokenizerBase:
-        tasks = (self.task, *(other.task for other in self.beside.values()))
+        tasks = (self.task, *(other.task for other in self.auxiliary.values()))
         return load_tokenizer(self.tokenizer, self.max_length, any(len(task.columns) == 2 for task in tasks))
 
     # What Lightning calls
@@ -113,7 +113,7 @@ class GlueDataModule(Splits, pl.LightningDataModule):
         if self.source == "hub":
             for split in self.task.splits:
                 self._load(split)
-        for other in self.beside.values():
+        for other in self.auxiliary.values():
             if other.source == "hub":
                 _ = other.table
 
@@ -121,7 +121,7 @@ class GlueDataModule(Splits, pl.LightningDataModule):
         """Tokenise what the stage needs; stages are fit, validate, test, predict."""
         tested = self.dev_splits if self.evaluate else ()
         evaluation = {"test": tested, "predict": self.task.test}.get(stage, self.evaluation_splits)
-        for split in (*(("train", *self.beside) if stage == "fit" else ()), *evaluation):
+        for split in (*(("train", *self.auxiliary) if stage == "fit" else ()), *evaluation):
             self.rows(split)
 
     def train_dataloader(self) -> TrainLoader | MixtureLoader:
@@ -133,8 +133,8 @@ class GlueDataModule(Splits, pl.LightningDataModule):
             world, rank = self.trainer.world_size, self.trainer.global_rank
             accumulate = self.trainer.accumulate_grad_batches
         rows, dealt = self.rows("train"), (self.batch_size, self.order_seed, world, rank, accumulate)
-        if self.beside:
-            tasks = {self.task.name: rows, **{other.task.name: self.rows(n) for n, other in self.beside.items()}}
+        if self.auxiliary:
+            tasks = {self.task.name: rows, **{other.task.name: self.rows(n) for n, other in self.auxiliary.items()}}
             self._train_loader = MixtureLoader(tasks, *dealt, self.sampling, self.temperature)
         else:
             self._train_loader = TrainLoader(rows, *dealt)

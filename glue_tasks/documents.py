@@ -35,7 +35,7 @@ def columns(task: Task, path: str | None) -> Columns:
 
     Raises `DataError`, as `read` does, and where the documents give no pair of sentences.
     """
-    documents = read(path)
+    documents = read_documents(path)
     if task == TEXT:
         texts = [text for document in documents for text in document]
         return {"text": texts, "label": [float(UNLABELLED)] * len(texts)}
@@ -50,7 +50,7 @@ def columns(task: Task, path: str | None) -> Columns:
         raise DataError(f"{path}: {error}") from error
 
 
-def read(path: str | None) -> list[list[str]]:
+def read_documents(path: str | None) -> list[list[str]]:
     """Return the documents of a UTF-8 text file, or of all *.txt in a folder in the order of their names.
 
     One text a line, stripped; empty lines and the ends of files separate documents. None is empty.

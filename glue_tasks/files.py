@@ -17,7 +17,7 @@ KINDS = {
 UNITS = {"GB": 10**9, "MB": 10**6, "kB": 10**3}
 
 
-def fault(file: Path, most: int | None = None) -> str:
+def file_fault(file: Path, most: int | None = None) -> str:
     """Return what keeps `file` from being read; empty for an ordinary file, and for one that is not there.
 
     Args:
@@ -42,7 +42,7 @@ def ordinary(file: Path, most: int | None = None) -> Path:
 
     Raises `DataError`: it is a folder, pipe, socket, device or endless link, or too long. It need not be there.
     """
-    found = fault(file, most)
+    found = file_fault(file, most)
     if found:
         raise DataError(f"{file}: {found}; give an ordinary file")
     return file

@@ -20,12 +20,12 @@ TIMEOUT = 5.0
 _ELSEWHERE = "use data.source=tsv (or files) with data.path, or data.source=sample"
 
 
-def load(task: Task, split: str) -> Dataset:
+def load_from_hub(task: Task, split: str) -> Dataset:
     """Read the rows of a split, as `glue_tasks.sources.load` describes them.
 
     Raises `DataError`.
     """
-    data, place = fetch(task, split)
+    data, place = fetch_split(task, split)
 
     def where(row: int) -> str:
         return f"{place}, row {row}"
@@ -84,7 +84,7 @@ def _written(value: object, names: list[str] | None) -> str:
     return names[value] if names and isinstance(value, int) and value >= 0 else str(value)
 
 
-def fetch(task: Task, split: str) -> tuple[Dataset, str]:
+def fetch_split(task: Task, split: str) -> tuple[Dataset, str]:
     """Read the split as the Hub has it, and its name for messages; from the local cache if HF_HUB_OFFLINE is set.
 
     Raises `DataError` where there is no such data set, split or connection. No other source is tried.

@@ -15,7 +15,7 @@ LARGEST = 2**63 - 1
 """What 64 bits hold."""
 
 
-def faults(function: Callable[..., Any], given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def type_faults(function: Callable[..., Any], given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (argument, what is wrong with its value, and what it must be) for each argument that does not fit its type.
 
     Args:
@@ -24,17 +24,17 @@ def faults(function: Callable[..., Any], given: Mapping[str, Any]) -> Iterator[t
     """
     for name, hint in get_type_hints(function).items():
         if name in given and name != "return" and not name.endswith("_seed"):
-            wanted = fault(given[name], hint)
+            wanted = type_fault(given[name], hint)
             if wanted:
                 remedy = f"valid: {_all(get_args(hint))}" if get_origin(hint) is Literal else f"it must be {wanted}"
                 yield name, f"is {shown(given[name])}; {remedy}"
 
 
-def fault(value: Any, hint: Any) -> str:
+def type_fault(value: Any, hint: Any) -> str:
     """Return what the value must be and is not; empty if it fits, or if nothing is known of such a type."""
     kind, inner = get_origin(hint) or hint, get_args(hint)
     if kind in (Union, types.UnionType):
-        wanted = [fault(value, one) for one in inner]
+        wanted = [type_fault(value, one) for one in inner]
         wanted = [one for one in wanted if one != PLAIN[int][1]] if float in inner else wanted
         return "" if "" in wanted else " or ".join(dict.fromkeys(wanted))
     if kind is Literal:
@@ -87,12 +87,12 @@ def _all(values: Sequence[Any]) -> str:
 def _of_many(value: Any, inner: tuple[Any, ...]) -> str:
     if not isinstance(value, list | tuple):
         return "a list"
-    each = next((fault(item, inner[0]) for item in value if inner and fault(item, inner[0])), "")
+    each = next((type_fault(item, inner[0]) for item in value if inner and type_fault(item, inner[0])), "")
     return f"a list, each of it {each}" if each else ""
 
 
 def _of_names(value: Any, inner: tuple[Any, ...]) -> str:
     if not isinstance(value, Mapping):
         return "lines of `name: value`"
-    each = next((fault(item, inner[1]) for item in value.values() if inner and fault(item, inner[1])), "")
+    each = next((type_fault(item, inner[1]) for item in value.values() if inner and type_fault(item, inner[1])), "")
     return f"lines of `name: value`, each value {each}" if each else ""

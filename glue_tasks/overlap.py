@@ -50,7 +50,7 @@ def check_overlap(target: GlueDataModule, intermediate: GlueDataModule) -> Overl
         except DataError:  # no fit needs the test files
             continue
     tables = [(intermediate.task, intermediate.source, intermediate.table("train"))]
-    tables += [(other.task, other.source, other.table) for other in intermediate.beside.values()]
+    tables += [(other.task, other.source, other.table) for other in intermediate.auxiliary.values()]
     train, columns = target.table("train"), target.task.columns
     found = (overlap(ours, columns, table, task.columns, train, source == "text") for task, source, table in tables)
     return next((one for one in found if one is not None), None)

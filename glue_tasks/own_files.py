@@ -10,7 +10,7 @@ from glue_tasks import conll, label_sets
 from glue_tasks.errors import DataError
 from glue_tasks.files import inside, ordinary
 from glue_tasks.labels import UNLABELLED, encode, whole
-from glue_tasks.rows import SUFFIXES, Table, read
+from glue_tasks.rows import SUFFIXES, Table, read_table
 from glue_tasks.shown import listed
 from glue_tasks.tables import table
 from glue_tasks.tasks import Task
@@ -19,7 +19,7 @@ TOKEN_SUFFIXES = (".conll", ".txt", ".tsv", ".jsonl")
 """Of files with a token a line, and of JSONL with lists; in a pattern, any other ending means a token a line too."""
 
 
-def load(task: Task, split: str, path: str | None) -> Dataset:
+def load_own_files(task: Task, split: str, path: str | None) -> Dataset:
     """Read the rows of a split of a task's own files, as `glue_tasks.sources.load` describes them.
 
     Raises `DataError`.
@@ -29,7 +29,9 @@ def load(task: Task, split: str, path: str | None) -> Dataset:
         return _tokens(task, _find(split, path, TOKEN_SUFFIXES), withheld)
     file = _find(split, path, SUFFIXES)
     sets = task.kind == "multi_label" and not {*task.labels} & {*task.columns}
-    found = read(file, task.columns, task.label, not withheld, may_be_quoted=True, flags=task.labels if sets else ())
+    found = read_table(
+        file, task.columns, task.label, not withheld, may_be_quoted=True, flags=task.labels if sets else ()
+    )
     if found.unnamed:
         rank_zero_warn(
             f"{file}: columns without a name are not read, but {len(found.unnamed)} rows hold something there, the "
@@ -43,7 +45,7 @@ def load(task: Task, split: str, path: str | None) -> Dataset:
         if task.train in (None, split):
             return False
         try:
-            train = read(_find(str(task.train), path, SUFFIXES), task.columns, task.label, may_be_quoted=True)
+            train = read_table(_find(str(task.train), path, SUFFIXES), task.columns, task.label, may_be_quoted=True)
         except DataError:
             return False
         return "0" in map(whole, train.columns[task.label])
@@ -98,7 +100,7 @@ def _sets(task: Task, found: Table, file: Path, withheld: bool) -> Dataset:
 
 
 def _tokens(task: Task, file: Path, withheld: bool) -> Dataset:
-    found = conll.read(file, task, not withheld)
+    found = conll.read_sentences(file, task, not withheld)
     return table(task, {task.columns[0]: found.tokens, "label": conll.encoded(task, found, withheld)})
 
 

@@ -29,7 +29,7 @@ class Table:
     """Lines with text in a column that has no name, which nothing reads."""
 
 
-def read(
+def read_table(
     file: Path,
     text: tuple[str, ...],
     label: str,

@@ -12,7 +12,7 @@ def whole(value: SupportsIndex, option: str) -> int:
 
     Args:
         value: an integer of any kind; a truth value is none.
-        option: that names it, for complaints.
+        option: that names it, for messages.
 
     Raises:
         DataError: it is something else.

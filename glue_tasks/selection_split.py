@@ -22,7 +22,7 @@ from glue_tasks.tables import labels_of, occurrence, texts
 from glue_tasks.tasks import GLUE, Task
 
 
-def carve(
+def train_and_selection(
     task: Task, split: str, whole: Dataset, selection: int | None, subset: int | None, seed: int
 ) -> dict[str, Dataset]:
     """Split rows into `train` and `selection`; the selection depends on the rows and the seed, not on the subset.
@@ -31,7 +31,7 @@ def carve(
 
     Args:
         task: whose rows they are.
-        split: their name, for complaints.
+        split: their name, for messages.
         whole: all of them.
         selection: rows wanted for the selection split; None for no such split.
         subset: rows wanted for training, drawn stratified from the rest; None for all of it.

@@ -12,7 +12,7 @@ from glue_tasks import own_files
 from glue_tasks.documents import TASKS, columns
 from glue_tasks.errors import DataError
 from glue_tasks.files import inside
-from glue_tasks.rows import read
+from glue_tasks.rows import read_table
 from glue_tasks.tables import class_names, table
 from glue_tasks.tasks import GLUE, Task
 
@@ -52,7 +52,7 @@ def load(task: Task, split: str, source: Source, path: str | None = None) -> Dat
     if source == "tsv":
         return _official(task, split, path)
     if source == "files":
-        return own_files.load(task, split, path)
+        return own_files.load_own_files(task, split, path)
     if source == "hub":
         return _hub(task, split)
     if source == "sample":
@@ -107,7 +107,7 @@ def _official(task: Task, split: str, path: str | None) -> Dataset:
     withheld = split in task.test
     names = tsv.columns or task.columns
     header = () if withheld else tsv.header  # CoLA's test file does have a header line
-    found = read(file, names, tsv.label, not withheld, header, tsv.drop_short_rows)
+    found = read_table(file, names, tsv.label, not withheld, header, tsv.drop_short_rows)
     return own_files.encoded(task, found, file, names, tsv.label, tsv.values or task.labels, withheld)
 
 
@@ -117,7 +117,7 @@ def _official(task: Task, split: str, path: str | None) -> Dataset:
 def _hub(task: Task, split: str) -> Dataset:
     from glue_tasks import hub  # reaches for the network client, which no other source needs
 
-    return hub.load(task, split)
+    return hub.load_from_hub(task, split)
 
 
 # The built-in sample

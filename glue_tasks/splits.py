@@ -7,12 +7,12 @@ from typing import Literal
 from datasets import Dataset
 from pytorch_lightning.utilities import rank_zero_warn
 
-from glue_tasks.auxiliary_tasks import Beside, Other, others
+from glue_tasks.auxiliary_tasks import AuxiliaryRows, AuxiliaryTask, auxiliary_rows
 from glue_tasks.documents import TEXT
 from glue_tasks.errors import DataError
 from glue_tasks.inspection import inspect
 from glue_tasks.seeds import whole
-from glue_tasks.selection_split import carve
+from glue_tasks.selection_split import train_and_selection
 from glue_tasks.sources import Source, fingerprint, load
 from glue_tasks.tasks import Task
 
@@ -37,7 +37,7 @@ class Splits:
         train_subset: int | None,
         evaluate: bool,
         split_seed: int,
-        also: Sequence[Beside] | None,
+        also: Sequence[AuxiliaryTask] | None,
     ) -> None:
         super().__init__()
         self.task = task
@@ -46,7 +46,7 @@ class Splits:
         self.train_split = train_split or task.train
         self.evaluate = evaluate and task != TEXT
         self.split_seed = whole(split_seed, "data.split_seed")
-        self.beside: dict[str, Other] = others(also, task, source, path, self.split_seed)
+        self.auxiliary: dict[str, AuxiliaryRows] = auxiliary_rows(also, task, source, path, self.split_seed)
         """Tasks that train beside this one, by the split that their rows are: `train/<task>`."""
         self.missing_splits: tuple[str, ...] = ()
         """Dev splits that are not at hand; only where training uses another dev split."""
@@ -67,7 +67,7 @@ class Splits:
     @property
     def heads(self) -> dict[str, tuple[str, ...]]:
         """The labels of each task that trains beside this one, by its name; empty where none does."""
-        return {other.task.name: other.task.labels for other in self.beside.values()}
+        return {other.task.name: other.task.labels for other in self.auxiliary.values()}
 
     @property
     def sample(self) -> bool:
@@ -95,17 +95,17 @@ class Splits:
         """What `val_dataloader` yields, a loader each: what choices during a run may look at."""
         if not self.evaluate:
             return ()
-        return ("selection",) if self._carves else self.dev_splits
+        return ("selection",) if self._selects else self.dev_splits
 
     @property
     def final_splits(self) -> tuple[str, ...]:
         """What a finished run is scored on."""
         if not self.evaluate:
             return ()
-        return ("selection", *self.dev_splits) if self._carves else self.dev_splits
+        return ("selection", *self.dev_splits) if self._selects else self.dev_splits
 
     @property
-    def _carves(self) -> bool:
+    def _selects(self) -> bool:
         return self.protocol == "holdout" and self.train_split is not None and self.task != TEXT
 
     def table(self, split: str) -> Dataset:
@@ -113,23 +113,23 @@ class Splits:
 
         `train/<task>` has those of a task beside this one.
         """
-        if split in self.beside:
-            return self.beside[split].table
-        return self._carved[split] if split in self._carved_names else self._load(split)
+        if split in self.auxiliary:
+            return self.auxiliary[split].table
+        return self._train_parts[split] if split in self._train_names else self._load(split)
 
     @property
-    def _carved_names(self) -> tuple[str, ...]:
-        return ("train", "selection") if self._carves else ("train",)
+    def _train_names(self) -> tuple[str, ...]:
+        return ("train", "selection") if self._selects else ("train",)
 
     @property
     def sizes(self) -> dict[str, int]:
         """Rows of the train and final splits."""
-        return {split: len(self.table(split)) for split in ("train", *self.beside, *self.final_splits)}
+        return {split: len(self.table(split)) for split in ("train", *self.auxiliary, *self.final_splits)}
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """Hash of the rows of the train and final splits."""
-        return {split: fingerprint(self.table(split)) for split in ("train", *self.beside, *self.final_splits)}
+        return {split: fingerprint(self.table(split)) for split in ("train", *self.auxiliary, *self.final_splits)}
 
     def _load(self, split: str) -> Dataset:
         if split not in self._raw:
@@ -140,13 +140,13 @@ class Splits:
         return self._raw[split]
 
     @cached_property
-    def _carved(self) -> dict[str, Dataset]:
+    def _train_parts(self) -> dict[str, Dataset]:
         """Train and selection; the selection depends on the rows and `split_seed`, not on the subset."""
         if self.train_split is None:
             raise DataError(f"task {self.task.name!r} has no training split; it is for predicting only")
         whole = self._load(self.train_split)
         inspect(self.task, self.train_split, whole, self.evaluate)
         selection = None
-        if self._carves:
+        if self._selects:
             selection = min([len(whole) // 10, *(len(self._load(split)) for split in self.dev_splits[:1])])
-        return carve(self.task, self.train_split, whole, selection, self.train_subset, self.split_seed)
+        return train_and_selection(self.task, self.train_split, whole, selection, self.train_subset, self.split_seed)

@@ -113,7 +113,7 @@ class Task:
     conll: Conll | None = None
 
     def __post_init__(self) -> None:
-        check(vars(self))
+        check_fields(vars(self))
         for name, value in _frozen(vars(self)).items():
             object.__setattr__(self, name, value)
         object.__setattr__(self, "title", self.title or self.name)
@@ -150,7 +150,7 @@ def declare(fields: Mapping[str, Any]) -> Task:
 
     Raises `DataError`: the field that is wrong, and what it should be.
     """
-    check(fields)
+    check_fields(fields)
     kinds = {"tsv": Tsv, "hub": Hub, "server": Server, "conll": Conll}
     made = {
         name: kinds[name](**_frozen(value)) for name, value in fields.items() if name in kinds and value is not None
@@ -158,7 +158,7 @@ def declare(fields: Mapping[str, Any]) -> Task:
     return Task(**{**_frozen(fields), **made})
 
 
-def check(fields: Mapping[str, Any]) -> None:
+def check_fields(fields: Mapping[str, Any]) -> None:
     """Raise `DataError` for the worst that is wrong with the fields of a task."""
     for _, problem in problems(fields):
         name = fields.get("name")

@@ -8,7 +8,7 @@ from ftreg import FreeLB, Mixout
 from ftreg.methods.multi_task import MultiTask
 from ftreg.testing import fits, ranks
 from ftreg.testing.cases import ACTING
-from glue_tasks.auxiliary_tasks import Beside, others
+from glue_tasks.auxiliary_tasks import AuxiliaryTask, auxiliary_rows
 from glue_tasks.loader import Rows
 from glue_tasks.tasks import Task
 
@@ -23,11 +23,11 @@ class MixedRows(fits.RandomRows):
     def __init__(self, training: int = fits.ROWS) -> None:
         super().__init__(training)
         also = [
-            Beside(Task("other", ("text",), ("a", "b", "c")), train_split="train"),
-            Beside(Task("score", ("text",), (), ("pearson",))),
+            AuxiliaryTask(Task("other", ("text",), ("a", "b", "c")), train_split="train"),
+            AuxiliaryTask(Task("score", ("text",), (), ("pearson",))),
         ]
         self.order_seed = 3  # the first step is not of the main task
-        self.beside = others(also, self.task, "sample", None, 0)
+        self.auxiliary = auxiliary_rows(also, self.task, "sample", None, 0)
 
     def rows(self, split: str) -> Rows:
         if split not in SIZES:

@@ -68,7 +68,7 @@ def test_hidden_states_are_one_more_than_layers_and_end_as_the_plain_head_reads_
     states = encoder._hidden_states(inputs, (1, 4))
     assert len(states) == len(encoder.architecture.layers) + 1
     assert torch.equal(states[-1], encoder.model.base_model(**inputs).last_hidden_state)
-    assert torch.equal(encoder.read(*example(encoder.model).values())[0], states[-1])
+    assert torch.equal(encoder.read_states(*example(encoder.model).values())[0], states[-1])
 
 
 @pytest.mark.parametrize("architecture", ["bert", "albert", "big_bird"])

@@ -10,7 +10,7 @@ import torch
 
 from ftreg._base.errors import UsageError
 from ftreg.core import checkpoint_reader
-from ftreg.core.checkpoint_reader import load
+from ftreg.core.checkpoint_reader import load_checkpoint
 from ftreg.run.checkpoints import Whole
 from tests.full import full
 
@@ -45,7 +45,7 @@ def test_no_flipped_bit_gets_through(path: Path) -> None:
         path.write_bytes(flipped)
         checkpoint_reader._whole.clear()
         try:
-            assert same(load(str(path), "ckpt_path"), CHECKPOINT)
+            assert same(load_checkpoint(str(path), "ckpt_path"), CHECKPOINT)
         except UsageError as error:
             refused.append(str(error))
     assert len(refused) > 75
@@ -59,7 +59,7 @@ def test_no_flipped_bit_gets_through(path: Path) -> None:
 def test_a_truncated_one_is_refused(path: Path, size: int) -> None:
     os.truncate(path, size if size >= 0 else path.stat().st_size - 1)
     with pytest.raises(UsageError, match="a broken one"):
-        load(str(path), "ckpt_path")
+        load_checkpoint(str(path), "ckpt_path")
 
 
 def test_the_newest_whole_one_beside_it_is_named(path: Path) -> None:
@@ -71,7 +71,7 @@ def test_the_newest_whole_one_beside_it_is_named(path: Path) -> None:
         at = content.index(CHECKPOINT["state_dict"]["encoder.3"].numpy().tobytes())
         path.with_name(name).write_bytes(content[:at] + b"\x01" + content[at + 1 :])
     with pytest.raises(UsageError) as error:
-        load(str(path), "ckpt_path")
+        load_checkpoint(str(path), "ckpt_path")
     assert str(error.value).endswith(
         f"(data/3 does not match its checksum); {path.with_name('best.ckpt')}, of step 4, is whole"
     )
@@ -80,12 +80,12 @@ def test_the_newest_whole_one_beside_it_is_named(path: Path) -> None:
 
 
 def test_it_is_read_once_as_long_as_it_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    load(str(path), "ckpt_path")
+    load_checkpoint(str(path), "ckpt_path")
     monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda _: "archive/data/0")
-    load(str(path), "ckpt_path")
+    load_checkpoint(str(path), "ckpt_path")
     os.utime(path)
     with pytest.raises(UsageError, match="data/0 does not match"):
-        load(str(path), "ckpt_path")
+        load_checkpoint(str(path), "ckpt_path")
 
 
 def test_one_without_checksums_is_loaded_with_a_word(path: Path) -> None:
@@ -96,7 +96,7 @@ def test_one_without_checksums_is_loaded_with_a_word(path: Path) -> None:
     finally:
         torch.serialization.set_crc32_options(before)
     with pytest.warns(UserWarning, match="has no checksums"):
-        assert same(load(str(path), "ckpt_path"), CHECKPOINT)
+        assert same(load_checkpoint(str(path), "ckpt_path"), CHECKPOINT)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.2, 0.5, 0.9, 1.0])

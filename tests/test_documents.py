@@ -9,7 +9,7 @@ import pytest
 
 from glue_tasks import next_sentence, sentence_order
 from glue_tasks.data import GlueDataModule
-from glue_tasks.documents import TASKS, read
+from glue_tasks.documents import TASKS, read_documents
 from glue_tasks.errors import DataError
 from glue_tasks.registry import find
 from glue_tasks.sources import Source, fingerprint, load
@@ -46,8 +46,8 @@ def test_empty_lines_and_ends_of_files_separate_documents(tmp_path: Path) -> Non
     (tmp_path / "notes.md").write_text("not read")
     (tmp_path / ".hidden.txt").write_bytes(b"\xff")
     expected = [["one", "two\u2028three"], ["four", "five"], ["\ufeff"], ["seven"]]  # a mark is one at the start only
-    assert read(str(tmp_path)) == expected
-    assert read(str(tmp_path / "a.txt")) == expected[:2]
+    assert read_documents(str(tmp_path)) == expected
+    assert read_documents(str(tmp_path / "a.txt")) == expected[:2]
 
 
 def test_lines_are_unlabelled_rows(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import transformers
 from ftreg._base.errors import UsageError
 from ftreg.encoder.backbone import resolve
 from ftreg.encoder.encoder import Encoder
-from ftreg.encoder.packing import Plan, supported
+from ftreg.encoder.packing import Layout, supported
 from tests.models import ARCHITECTURES, batch, checkpoint
 
 LENGTHS = [23, 4, 9, 17, 3, 12, 2, 8]
@@ -78,12 +78,12 @@ def test_packing_is_exact(tmp_path: Path, architecture: str, attention):
 
 
 def test_packing_uses_fewer_rows_and_returns_every_token_to_its_place():
-    plan = Plan(LENGTHS, torch.device("cpu"))
-    assert plan.rows * plan.width < 0.6 * len(LENGTHS) * max(LENGTHS)
+    layout = Layout(LENGTHS, torch.device("cpu"))
+    assert layout.rows * layout.width < 0.6 * len(LENGTHS) * max(LENGTHS)
     hidden = torch.randn(len(LENGTHS), max(LENGTHS), 5)
     for example, length in enumerate(LENGTHS):
         hidden[example, length:] = 0
-    assert torch.equal(plan.unpack(plan.pack(hidden), (len(LENGTHS), max(LENGTHS))), hidden)
+    assert torch.equal(layout.unpack(layout.pack(hidden), (len(LENGTHS), max(LENGTHS))), hidden)
 
 
 def test_head_hidden_states_are_unpacked(tmp_path: Path):

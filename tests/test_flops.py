@@ -28,7 +28,7 @@ class Counter(pl.Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Mapping[str, Any], batch_idx: int):
         with FlopCounterMode(display=False) as forward, torch.no_grad():
             pl_module(batch)
-        assert pl_module.encoder.packing.plan is not None
+        assert pl_module.encoder.packing.layout is not None
         self.unit = forward.get_total_flops()
         operations = forward.get_flop_counts()["Global"]
         self.attention = sum(n for operation, n in operations.items() if "bmm" in str(operation)) / self.unit

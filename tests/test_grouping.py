@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from glue_tasks.errors import DataError
 from glue_tasks.likeness import unlike
-from glue_tasks.selection_split import carve, groups
+from glue_tasks.selection_split import groups, train_and_selection
 from glue_tasks.tasks import GLUE, Task
 
 STANCE = Task("stance", ("text", "target"), ("against", "favor"))
@@ -35,7 +35,7 @@ def carved(task: Task, whole: Dataset, size: int = 30) -> tuple[Dataset, list[st
     """The selection split, and what is said of it."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
-        selection = carve(task, "train", whole, size, None, 0)["selection"]
+        selection = train_and_selection(task, "train", whole, size, None, 0)["selection"]
     messages = [str(one.message) for one in found]
     assert all("\n" not in message and len(message) < 500 for message in messages)
     return selection, messages
@@ -43,7 +43,7 @@ def carved(task: Task, whole: Dataset, size: int = 30) -> tuple[Dataset, list[st
 
 def test_a_column_that_joins_all_rows_is_named_with_the_remedies() -> None:
     with pytest.raises(DataError) as error:
-        carve(STANCE, "train", FEW_TARGETS, 30, None, 0)
+        train_and_selection(STANCE, "train", FEW_TARGETS, 30, None, 0)
     assert str(error.value) == (
         "no selection split can be carved out of the 300 rows of 'train' (task 'stance'): rows that share a text stay "
         "together, and 60 share one in 'target', of 5 different texts; declare the task with "
@@ -64,7 +64,7 @@ def test_grouping_by_chosen_columns_or_off(grouping: str | tuple[str, ...]) -> N
 def test_a_chosen_column_keeps_its_rows_together() -> None:
     rows = [(f"text number {row // 3}", TARGETS[row % 5]) for row in range(300)]
     whole, task = table(rows, [row // 3 % 2 for row in range(300)]), replace(STANCE, grouping=("text",))
-    split = carve(task, "train", whole, 30, None, 0)
+    split = train_and_selection(task, "train", whole, 30, None, 0)
     assert len(split["selection"]) == 30
     assert not {*split["selection"]["text"][:]} & {*split["train"]["text"][:]}
 
@@ -126,4 +126,4 @@ def test_a_random_selection_is_like_train(seed: int) -> None:
 
 def test_too_few_rows_say_so() -> None:
     with pytest.raises(DataError, match=r"of the 9 rows of 'train' .*: too few, it would be a tenth of them"):
-        carve(STANCE, "train", FEW_TARGETS.select(range(9)), 0, None, 0)
+        train_and_selection(STANCE, "train", FEW_TARGETS.select(range(9)), 0, None, 0)

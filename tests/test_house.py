@@ -107,6 +107,22 @@ def test_a_module_and_a_class_are_told_in_a_sentence(folder: str) -> None:
     assert not wrong
 
 
+VAGUE = frozenset({"check", "finite", "get", "load", "read", "record", "save"})
+PUBLIC = {"glue_tasks/sources.py load"}
+"""`glue_tasks.load`, which others call."""
+
+
+def test_a_function_says_of_what() -> None:
+    """A function of a module is not called `read` or `check`, which says too little where it is called."""
+    found = {
+        f"{path.relative_to(ROOT)} {node.name}"
+        for path in [*FILES, *(ROOT / "glue_tasks").rglob("*.py")]
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and node.name in VAGUE
+    }
+    assert found == PUBLIC
+
+
 METHODS = frozenset(exported()) | {"MultiTask"}
 HOMES = {"methods", "testing", "__init__.py", "__main__.py"}
 """Places that may name a method: its own file, the tests' settings, the public names, and the help text's example."""

@@ -16,7 +16,7 @@ from ftreg import FineTuner, UsageError
 from ftreg.__main__ import main
 from ftreg.encoder.backbone import TINY
 from ftreg.encoder.encoder import Encoder
-from ftreg.encoder.matching import check_rows, limits, longest
+from ftreg.encoder.matching import check_rows, limits_of, longest
 from ftreg.testing.encoders import SIZES, checkpoint
 from glue_tasks.data import GlueDataModule
 from glue_tasks.errors import DataError
@@ -68,7 +68,7 @@ def test_what_a_model_has_room_for(
     tmp_path: Path, architecture: str, changes: dict[str, Any], words: int, types: int | None, positions: int | None
 ) -> None:
     backbone = made(tmp_path, architecture, **changes)
-    found = limits(backbone)
+    found = limits_of(backbone)
     assert (found.words, found.types, found.positions) == (words, types, positions)
     if positions is not None:
         model = Encoder(backbone, ("a", "b")).model.eval()
@@ -150,7 +150,7 @@ def test_a_tokenizer_without_special_tokens_is_told_of(tmp_path: Path) -> None:
     backbone = made(tmp_path, "bert")
     bare(backbone)
     with pytest.warns(UserWarning, match="its tokenizer puts no special token around a text"):
-        limits(backbone).check(read_tokenizer(backbone), backbone, pairs=True)
+        limits_of(backbone).check_tokenizer(read_tokenizer(backbone), backbone, pairs=True)
 
 
 def test_rows_are_cut_to_what_a_model_takes(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_rows_are_cut_to_what_a_model_takes(tmp_path: Path) -> None:
 def test_another_padding_is_told(tmp_path: Path) -> None:
     backbone = made(tmp_path, "bert", pad_token_id=7)
     with pytest.warns(UserWarning, match="its tokenizer pads with id 0, config.json says pad_token_id 7"):
-        limits(backbone).check(read_tokenizer(backbone), backbone, pairs=True)
+        limits_of(backbone).check_tokenizer(read_tokenizer(backbone), backbone, pairs=True)
 
 
 def test_rows_of_another_tokenizer_are_refused_in_python(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import ftreg
-from glue_tasks.auxiliary_tasks import Beside
+from glue_tasks.auxiliary_tasks import AuxiliaryTask
 from glue_tasks.data import GlueDataModule
 from glue_tasks.errors import DataError
 from glue_tasks.loader import Batch, Rows, TrainLoader
@@ -188,7 +188,7 @@ def module(**options: Any) -> GlueDataModule:
 
 
 def test_the_data_module_mixes_whole_training_splits():
-    data = module(also=[Beside("rte", train_subset=40), Beside("stsb")])
+    data = module(also=[AuxiliaryTask("rte", train_subset=40), AuxiliaryTask("stsb")])
     assert data.heads == {"rte": ("entailment", "not_entailment"), "stsb": ()}
     data.setup("fit")
     mixed = data.train_dataloader()
@@ -202,7 +202,7 @@ def test_the_data_module_mixes_whole_training_splits():
 
 
 def test_the_others_change_nothing_else():
-    alone, data = module(), module(also=[Beside("rte")])
+    alone, data = module(), module(also=[AuxiliaryTask("rte")])
     assert alone.heads == {}
     assert isinstance(alone.train_dataloader(), TrainLoader)
     assert "task" not in next(iter(alone.train_dataloader()))
@@ -215,19 +215,19 @@ def test_another_task_comes_from_its_own_place(tmp_path: Path):
     lines = ["a\tb\tlabel", *(f"first {row}\tsecond {row}\t{'yes' if row % 2 else 'no'}" for row in range(30))]
     (tmp_path / "dev.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     own = Task("own", ("a", "b"), ("no", "yes"))
-    data = module(task="sst2", also=[Beside(own, source="files", path=str(tmp_path), train_split="dev")])
+    data = module(task="sst2", also=[AuxiliaryTask(own, source="files", path=str(tmp_path), train_split="dev")])
     assert len(data.rows("train/own")) == 30
     with pytest.raises(DataError, match=r"needs data\.path"):
-        module(also=[Beside(own, source="files")]).setup("fit")
+        module(also=[AuxiliaryTask(own, source="files")]).setup("fit")
 
 
 def test_the_data_module_resumes_within_an_epoch():
-    whole = module(also=[Beside("rte", train_subset=40)])
+    whole = module(also=[AuxiliaryTask("rte", train_subset=40)])
     batches = iter(whole.train_dataloader())
     for _ in range(3):
         next(batches)
     state = whole.state_dict()
-    resumed = module(also=[Beside("rte", train_subset=40)])
+    resumed = module(also=[AuxiliaryTask("rte", train_subset=40)])
     resumed.load_state_dict(state)
     assert seen(list(resumed.train_dataloader())) == seen(list(batches))
 
@@ -235,13 +235,19 @@ def test_the_data_module_resumes_within_an_epoch():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"also": [Beside("rte"), Beside("rte")]}, "data.also: task 'rte' is there twice"),
-        ({"also": [Beside("mnli")]}, "data.also: task 'mnli' is there twice"),
-        ({"also": [Beside("rtee")]}, r"unknown task 'rtee'; did you mean 'rte'\?"),
-        ({"also": [Beside("ax")]}, r"data\.also: task 'ax' trains on one of: none"),
-        ({"also": [Beside("rte", train_split="test")]}, "task 'rte' trains on one of: train, dev; not on 'test'"),
-        ({"also": [Beside("rte", train_subset=0)]}, "data.also: train_subset=0 of task 'rte' must be at least 1"),
-        ({"also": [Beside("text")]}, "data.also: task 'text' has no labels"),
+        ({"also": [AuxiliaryTask("rte"), AuxiliaryTask("rte")]}, "data.also: task 'rte' is there twice"),
+        ({"also": [AuxiliaryTask("mnli")]}, "data.also: task 'mnli' is there twice"),
+        ({"also": [AuxiliaryTask("rtee")]}, r"unknown task 'rtee'; did you mean 'rte'\?"),
+        ({"also": [AuxiliaryTask("ax")]}, r"data\.also: task 'ax' trains on one of: none"),
+        (
+            {"also": [AuxiliaryTask("rte", train_split="test")]},
+            "task 'rte' trains on one of: train, dev; not on 'test'",
+        ),
+        (
+            {"also": [AuxiliaryTask("rte", train_subset=0)]},
+            "data.also: train_subset=0 of task 'rte' must be at least 1",
+        ),
+        ({"also": [AuxiliaryTask("text")]}, "data.also: task 'text' has no labels"),
         ({"sampling": "temperature", "temperature": 0.0}, r"data\.temperature=0\.0 must be above 0"),
         ({"sampling": "temperature", "temperature": float("nan")}, r"data\.temperature=nan must be above 0"),
         ({"temperature": 2.0}, r"data\.temperature=2\.0 needs data\.sampling=temperature"),
@@ -256,4 +262,4 @@ def test_refused_at_once(options: dict[str, Any], words: str):
 
 def test_too_large_a_subset_is_refused():
     with pytest.raises(DataError, match="task 'rte' has 2000 rows, train_subset=9999"):
-        module(also=[Beside("rte", train_subset=9999)]).setup("fit")
+        module(also=[AuxiliaryTask("rte", train_subset=9999)]).setup("fit")

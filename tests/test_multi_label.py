@@ -214,8 +214,8 @@ def test_sets_that_are_all_alike_are_told(tmp_path: Path) -> None:
 def test_sets_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Features({"text": Value("string"), "label": ListOf(ClassLabel(names=["anger", "fear", "joy"]))})
     rows = {"text": ["a", "b", "c"], "label": [[2], [], [0, 2]]}
-    monkeypatch.setattr(hub, "fetch", lambda task, split: (Dataset.from_dict(rows, found), "there/train"))
+    monkeypatch.setattr(hub, "fetch_split", lambda task, split: (Dataset.from_dict(rows, found), "there/train"))
     assert load(MOODS, "train", "hub")["label"][:] == [[0], [], [0, 2]]
     flags = {"text": ["a", "b", "c"], "joy": [1, 0, 1], "fear": [0, 0, 0], "anger": [False, False, True]}
-    monkeypatch.setattr(hub, "fetch", lambda task, split: (Dataset.from_dict(flags), "there/train"))
+    monkeypatch.setattr(hub, "fetch_split", lambda task, split: (Dataset.from_dict(flags), "there/train"))
     assert load(MOODS, "train", "hub")["label"][:] == [[0], [], [0, 2]]

@@ -15,7 +15,7 @@ from ftreg import Encoder, MaskedLM, ReplacedTokens, UsageError
 from ftreg.core.method import Regularizer
 from ftreg.core.step import Step
 from ftreg.functional import task_losses
-from ftreg.methods.pretraining.masking import corrupt
+from ftreg.methods.pretraining.masking import mask_tokens
 from ftreg.methods.pretraining.replaced_tokens import sample
 from ftreg.testing.encoders import TOKENS
 from tests.models import ARCHITECTURES, batch, checkpoint
@@ -108,7 +108,7 @@ def test_the_checkpoints_own_head(tmp_path: Path, architecture: str, changes: di
         logits = whole(input_ids=ids, attention_mask=inputs["attention_mask"]).logits
         hidden = whole.base_model(input_ids=ids, attention_mask=inputs["attention_mask"]).last_hidden_state
     torch.testing.assert_close(own._part(hidden[1]), logits[1], rtol=0, atol=1e-10)
-    found = corrupt(
+    found = mask_tokens(
         inputs["input_ids"],
         inputs["attention_mask"],
         own._vocabulary,
@@ -196,7 +196,7 @@ def test_replaced_tokens(folder: str):
     step = take(encoder, inputs, own, logs=True)
     value, ids = read(step, own)
     part: Any = encoder.parts["ReplacedTokens"]
-    found = corrupt(step.input_ids, step.mask, own._vocabulary, own._masking, step.generators("corruption"))
+    found = mask_tokens(step.input_ids, step.mask, own._vocabulary, own._masking, step.generators("corruption"))
     assert (found.pick(found.ids) == MASK).all()
     made = part["generator"](input_ids=found.ids, attention_mask=step.mask).last_hidden_state
     # The generator is the encoder up to its first layer.

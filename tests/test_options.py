@@ -16,7 +16,7 @@ from ftreg.methods.multi_task import MultiTask
 from ftreg.testing.cases import exported
 from glue_tasks.data import GlueDataModule
 from glue_tasks.errors import DataError
-from glue_tasks.options import fault
+from glue_tasks.options import type_fault
 
 NASTY = [None, math.nan, math.inf, -math.inf, -1, 0, True, "x", "", [], {}, [None], {"a": None}, 1.5, 10**400, 10**5000]
 BUILDERS: Mapping[str, Callable[..., Any]] = {
@@ -137,4 +137,4 @@ def test_what_the_trainer_takes(options: dict[str, Any]) -> None:
     ],
 )
 def test_types(value: Any, hint: Any, wanted: str) -> None:
-    assert fault(value, hint) == wanted
+    assert type_fault(value, hint) == wanted

@@ -37,7 +37,7 @@ def steady(tmp_path_factory: pytest.TempPathFactory) -> str:
 def layers_of(encoder: Encoder, inputs: dict[str, Any]) -> Tensor:
     """Hugging Face's own hidden states, embeddings first, [layers + 1, batch, tokens, dim]."""
     if encoder.packing:
-        encoder.packing.plan = None
+        encoder.packing.layout = None
     options = {"attention_mask": inputs["attention_mask"], "output_hidden_states": True}
     return torch.stack(encoder.model.base_model(input_ids=inputs["input_ids"], **options).hidden_states)
 
@@ -172,7 +172,7 @@ def test_padding_and_packing_change_nothing(deep: str, mix: Mix, tokens: Tokens)
     torch.testing.assert_close(logits(encoder, alone), found[0][:2], **EXACT)
     logits(encoder, inputs)
     assert encoder.packing is not None
-    assert encoder.packing.plan is not None
+    assert encoder.packing.layout is not None
 
 
 @pytest.mark.parametrize("mix", MIXES)

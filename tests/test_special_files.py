@@ -11,7 +11,7 @@ from ftreg._base.errors import UsageError
 from ftreg._base.files import TEXT
 from ftreg.bench import grid
 from ftreg.cli.option_names import Names
-from ftreg.core.checkpoint_reader import load as checkpoint
+from ftreg.core.checkpoint_reader import load_checkpoint as checkpoint
 from ftreg.encoder.backbone import resolve
 from ftreg.methods import TwoStage
 from ftreg.report.reading import read_runs
@@ -21,7 +21,7 @@ from ftreg.run.provenance import read_fits
 from ftreg.run.result import RunResult
 from glue_tasks import documents
 from glue_tasks.errors import DataError
-from glue_tasks.rows import read as read_rows
+from glue_tasks.rows import read_table as read_rows
 from glue_tasks.sources import load
 from glue_tasks.submission import validate_submission
 from glue_tasks.tasks import Task
@@ -56,7 +56,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "own.csv": lambda path: read_rows(path, ("text",), "label"),
     "own.tsv": lambda path: read_rows(path, ("text",), "label"),
     "own.jsonl": lambda path: read_rows(path, ("text",), "label"),
-    "own.txt": lambda path: documents.read(str(path)),
+    "own.txt": lambda path: documents.read_documents(str(path)),
     "config.yaml": lambda path: Names([], {}, []).check(["--config", str(path)]),
     "whole group.yaml": lambda path: Names(["data", "data.task"], {}, []).check([f"--data={path}"]),
     "option.yaml": lambda path: Names(["data.task"], {}, []).check(["--data.task", str(path)]),

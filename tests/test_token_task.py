@@ -194,7 +194,7 @@ def test_what_is_refused_says_where(read: Read, name: str, content: str, message
 def test_tokens_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Features({"tokens": ListOf(Value("string")), "ner_tags": ListOf(ClassLabel(names=["B-PER", "O"]))})
     rows: dict[str, Any] = {"tokens": [["a", "b"], ["c"]], "ner_tags": [[0, 1], [1]]}
-    monkeypatch.setattr(hub, "fetch", lambda task, split: (Dataset.from_dict(rows, found), "there/train"))
+    monkeypatch.setattr(hub, "fetch_split", lambda task, split: (Dataset.from_dict(rows, found), "there/train"))
     task = Task("ner", ("tokens",), TAGS, kind="tokens", label="ner_tags")
     assert load(task, "train", "hub")["label"][:] == [[1, 0], [0]]
     rows["ner_tags"][1] = [1, 1]

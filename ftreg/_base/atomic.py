@@ -15,7 +15,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     Raises:
         UsageError: the disk is full, say. What was at `path` before is there still.
     """
-    with complaining(path):
+    with one_line_errors(path):
         atomic.write_atomically(path, write)
 
 
@@ -26,7 +26,7 @@ def together(folder: Path) -> Iterator[Path]:
     Raises:
         UsageError: the disk is full, say.
     """
-    with complaining(folder), atomic.together(folder) as temporary:
+    with one_line_errors(folder), atomic.together(folder) as temporary:
         try:
             yield temporary
         except UsageError as error:
@@ -36,7 +36,7 @@ def together(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def complaining(path: Path) -> Iterator[None]:
+def one_line_errors(path: Path) -> Iterator[None]:
     """Raise what the system refuses as one line."""
     try:
         yield

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ftreg._base.errors import UsageError
-from glue_tasks.options import faults, number
+from glue_tasks.options import number, type_faults
 from glue_tasks.shown import shown
 
 
@@ -22,7 +22,7 @@ def typed(owner: str, function: Callable[..., Any], given: Mapping[str, Any]) ->
     Raises:
         UsageError: which option, its value, and what it may be.
     """
-    for name, found in faults(function, given):
+    for name, found in type_faults(function, given):
         raise UsageError(f"{owner}.{name} {found}")
 
 

@@ -19,12 +19,12 @@ from ftreg._base.seeds import Seeds
 from ftreg.cli.console import Console
 from ftreg.cli.evaluating import Banner, Place, evaluated
 from ftreg.cli.plan import FitPlan, Parsed, build
-from ftreg.core.checkpoint_reader import load
+from ftreg.core.checkpoint_reader import load_checkpoint
 from ftreg.core.method_registry import check_fits, check_labels, task_heads
 from ftreg.core.roles import StartsFromFits, TaskHeads
-from ftreg.encoder.heads import order
+from ftreg.encoder.heads import class_order
 from ftreg.lightning.callbacks import method_names
-from ftreg.lightning.compatibility import SPLITTING, check, check_monitors, check_precision
+from ftreg.lightning.compatibility import SPLITTING, check_methods, check_monitors, check_precision
 from ftreg.lightning.printing import say
 from ftreg.run import loggers, record, resume, stages, table
 from ftreg.run.checkpoints import Whole
@@ -104,7 +104,7 @@ class Cli(Parsed):
         data, task = self.data(), stage.datamodule.task
         if staged.keeps_head:
             learnt = stage.datamodule.labels if stage.datamodule.evaluate else None
-            order(data.labels, learnt, f"{staged.name}.head", f"stage {task.name}")
+            class_order(data.labels, learnt, f"{staged.name}.head", f"stage {task.name}")
         self.refuse_overlap(data)
         folder = stages.stage_folder(staged, task.name, stage.identity())
         if not (folder / RESULT).is_file():
@@ -136,7 +136,7 @@ class Cli(Parsed):
             elif trainer.check_val_every_n_epoch is None and isinstance(trainer.val_check_interval, float):
                 kwargs["check_val_every_n_epoch"] = 1
             self.cost = Cost()
-            saved = load(self._earlier[0], "ckpt_path") if self._earlier else {}
+            saved = load_checkpoint(self._earlier[0], "ckpt_path") if self._earlier else {}
             self.sharding = Sharding(self.datamodule.batch_size, saved)
             callbacks += [
                 self.cost,
@@ -182,12 +182,12 @@ class Cli(Parsed):
             resume.check_identity(*self._earlier, self.identity)
         self._check_trainer()
         self.model.trainer = self.trainer
-        check(self.model.methods, self.trainer)
+        check_methods(self.model.methods, self.trainer)
         if not isinstance(self.trainer.strategy, SPLITTING):  # which build it in parts, later
             with self.trainer.init_module():
                 self.model.configure_model()
             if self._earlier is not None:
-                checkpoint = load(self._earlier[0], "ckpt_path")
+                checkpoint = load_checkpoint(self._earlier[0], "ckpt_path")
                 check_labels(checkpoint, self.model.labels, self.model.kind)
                 check_fits(self._earlier[0], checkpoint, self.model)
                 self.sharding.check(self._earlier[0], self.trainer, self.model, self.words["reshard"])

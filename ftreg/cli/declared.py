@@ -11,7 +11,7 @@ from typing import Any
 from ftreg._base import yaml_text
 from ftreg._base.errors import UsageError
 from ftreg.cli.option_names import pairs, plain_value
-from glue_tasks.auxiliary_tasks import Beside
+from glue_tasks.auxiliary_tasks import AuxiliaryTask
 from glue_tasks.errors import DataError
 from glue_tasks.fields import problems
 from glue_tasks.own_metric import import_classes
@@ -66,7 +66,7 @@ def with_metrics(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_beside(value: Any, place: str) -> None:
-    fields = [field.name for field in dataclasses.fields(Beside)]
+    fields = [field.name for field in dataclasses.fields(AuxiliaryTask)]
     for entry in value if isinstance(value, list) else [] if value is None else [value]:
         if not isinstance(entry, Mapping) or "task" not in entry:
             raise UsageError(

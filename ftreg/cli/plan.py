@@ -23,13 +23,13 @@ from ftreg.cli.config import SaveConfig
 from ftreg.cli.declared import check_tasks, with_metrics
 from ftreg.cli.option_names import CONSOLE, Names
 from ftreg.cli.parser import Parser
-from ftreg.core.checkpoint_reader import load
+from ftreg.core.checkpoint_reader import load_checkpoint
 from ftreg.core.method import check_claims
 from ftreg.core.method_registry import subclasses
 from ftreg.core.roles import StartsFromFits
 from ftreg.encoder.backbone import NAMED, backbone_path
-from ftreg.encoder.loading import tried
-from ftreg.encoder.matching import limits, longest, paired
+from ftreg.encoder.loading import try_loading
+from ftreg.encoder.matching import limits_of, longest, paired
 from ftreg.lightning.callbacks import known_callbacks, method_names, methods_of
 from ftreg.lightning.compatibility import check_callbacks, check_command
 from ftreg.lightning.finetuner import FineTuner
@@ -134,7 +134,7 @@ class Parsed(LightningCLI):
         if path == "hpc":
             raise UsageError("ckpt_path hpc: no fit of ftreg leaves such a checkpoint; give last, best or a path")
         if path:
-            checkpoint = load(path, "ckpt_path")
+            checkpoint = load_checkpoint(path, "ckpt_path")
             self._earlier = (path, dict(checkpoint.get(resume.KEY, {})))
             self.steps_before = int(checkpoint.get("global_step", 0))
             if arguments[0] != "fit":
@@ -203,8 +203,10 @@ class Parsed(LightningCLI):
         """Refuse what would make the record of a fit wrong, before a stage is trained for it."""
         FineTuner(**self._plain()["model"], labels=data.labels, kind=data.kind)
         model = self.config.fit.model
-        limits(model.backbone).check(read_tokenizer(backbone_path(model.backbone)), model.backbone, paired(data))
-        tried(model.backbone, data.labels, model.attention, model.head, data.kind)
+        limits_of(model.backbone).check_tokenizer(
+            read_tokenizer(backbone_path(model.backbone)), model.backbone, paired(data)
+        )
+        try_loading(model.backbone, data.labels, model.attention, model.head, data.kind)
         options = self.config.fit.trainer
         if options.max_epochs == -1 and options.max_steps == -1:
             raise UsageError("training has no end; set trainer.max_epochs or trainer.max_steps")

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Timer
 
 from ftreg._base.errors import UsageError
 from ftreg._base.messages import reading
-from glue_tasks.options import faults, number
+from glue_tasks.options import number, type_faults
 from glue_tasks.shown import shown
 
 
@@ -22,7 +22,7 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
     Raises:
         UsageError: which option, its value, and what it may be.
     """
-    for name, found in faults(pl.Trainer.__init__, options):
+    for name, found in type_faults(pl.Trainer.__init__, options):
         raise UsageError(f"trainer.{name} {found}")
     for name, (fits, wanted) in RANGES.items():
         value = options.get(name)

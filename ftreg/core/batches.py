@@ -17,7 +17,7 @@ EACH_RANK = 2**40
 """Rows that one process may count before their names meet the next one's."""
 
 
-def check(batch: Mapping[str, Any], encoder: Encoder, criterion: Criterion, dims: int) -> None:
+def check_batch(batch: Mapping[str, Any], encoder: Encoder, criterion: Criterion, dims: int) -> None:
     """Refuse a batch that the model cannot take, or takes otherwise than it is meant.
 
     Args:

@@ -17,18 +17,18 @@ from ftreg._base.errors import UsageError
 from ftreg._base.files import ordinary
 
 
-def load(path: str, option: str, bare: bool = False) -> dict[str, Any]:
+def load_checkpoint(path: str, option: str, bare: bool = False) -> dict[str, Any]:
     """Read what `ftreg fit`, or a Lightning trainer, saved there; tensors stay in the file until they are used.
 
     Args:
         path: of the file.
-        option: that names it, for complaints.
+        option: that names it, for messages.
         bare: whether it may be a `state_dict` alone, which is then returned as a checkpoint with nothing else.
 
     Raises:
         UsageError: no such file, no checkpoint, or a damaged one.
     """
-    check(path, option)
+    check_checksums(path, option)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # whatever its pickle asks for
@@ -40,7 +40,7 @@ def load(path: str, option: str, bare: bool = False) -> dict[str, Any]:
     return checkpoint
 
 
-def check(path: str, option: str) -> None:
+def check_checksums(path: str, option: str) -> None:
     """Compare a checkpoint with its checksums, once as long as it does not change.
 
     Raises:

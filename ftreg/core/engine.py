@@ -157,7 +157,7 @@ class Engine(nn.Module):
     def terms(self, batch: Mapping[str, Any]) -> dict[str, Scalar]:
         """Return the summands of a batch's loss, by name: `task` or the objective's method, and each penalty."""
         if self.encoder.by_ids:
-            batches.check(batch, self.encoder, self.criterion, self._dims)
+            batches.check_batch(batch, self.encoder, self.criterion, self._dims)
         if not self.training:
             step = Step(batch, self.encoder, (), self.criterion, StreamKey(self.seed, 0))
             return {"task": step.mean(step.losses(dropout="none"))}

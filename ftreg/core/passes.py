@@ -135,7 +135,9 @@ class Passes:
         with self._precision(clean=False):
             embeds = self._encoder.embed(input_ids)
             types = self.batch.get("token_type_ids")
-            return self._encoder.read(embeds, self._mask, types, self.batch.get("lengths"), **self._ids(input_ids))
+            return self._encoder.read_states(
+                embeds, self._mask, types, self.batch.get("lengths"), **self._ids(input_ids)
+            )
 
     def read_by(self, part: nn.Module, input_ids: Int[Tensor, "batch tokens"]) -> Any:
         """Return what a part that the method has added makes of other tokens, under the method's own dropout.

@@ -28,7 +28,7 @@ from ftreg.core.step_log import StepLog
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.noise import Noise, StreamKey
 from ftreg.functional.divergences import symmetric_kl
-from ftreg.functional.perturbation import finite
+from ftreg.functional.perturbation import finite_rows
 
 Scalar = Float[Tensor, ""]
 
@@ -151,7 +151,7 @@ class Step(Passes):
     def count_non_finite(self, gradient: Float[Tensor, "batch tokens dim"]) -> None:
         """Count, and log as `non_finite`, the examples that an ascent leaves where they are."""
         before = self.log.non_finite.get(self._owner, 0)
-        self.log.non_finite[self._owner] = before + (~finite(gradient) & self.valid).sum()
+        self.log.non_finite[self._owner] = before + (~finite_rows(gradient) & self.valid).sum()
 
     # Passes
 
@@ -196,7 +196,7 @@ class Step(Passes):
 
     def losses_of(self, logits: Float[Tensor, "batch *answer"]) -> Float[Tensor, "batch"]:
         """Return the task loss per example of logits that are there already."""
-        self.criterion.check(logits, self.batch)
+        self.criterion.check_targets(logits, self.batch)
         return self.criterion.losses(logits, self.batch)
 
     def loss(self) -> Scalar:

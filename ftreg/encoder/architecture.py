@@ -41,7 +41,7 @@ class Architecture:
     """An architecture names the parts of a model below its head.
 
     Args:
-        name: of the backbone and its class, for complaints.
+        name: of the backbone and its class, for messages.
         layers: lowest first, in the order in which they run; a shared one once for each time.
         stack: the module that owns them.
         entrance: the module whose output is the first layer's input; the model itself, where that is its word

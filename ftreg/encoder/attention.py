@@ -15,7 +15,7 @@ def implementation(config: Any, wanted: str | Sequence[str], backbone: str) -> s
     Args:
         config: the model's.
         wanted: `eager`, `sdpa`, or both, the better one first.
-        backbone: for complaints.
+        backbone: for messages.
 
     Raises:
         UsageError: none of them does.

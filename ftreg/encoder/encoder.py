@@ -21,7 +21,7 @@ from ftreg.encoder.heads import Policy
 from ftreg.encoder.hooks import shifted, substituted, watched
 from ftreg.encoder.loading import draw, pretrained
 from ftreg.encoder.noise import seeded, stream_seed
-from ftreg.encoder.packing import Packing, Plan, supported
+from ftreg.encoder.packing import Layout, Packing, supported
 from ftreg.encoder.reach import freeze_unreached, try_out
 from ftreg.encoder.recomputing import recompute
 from ftreg.encoder.start import Start
@@ -180,7 +180,7 @@ class Encoder(nn.Module):
             logits: Tensor = self.head(self._hidden_states(inputs, tuple(mask.shape)), mask)
             return logits
 
-    def read(
+    def read_states(
         self,
         embeds: Float[Tensor, "batch tokens dim"],
         mask: Int[Tensor, "batch tokens"],
@@ -211,9 +211,9 @@ class Encoder(nn.Module):
         inputs["attention_mask"] = mask
         if token_types is not None:
             inputs["token_type_ids"] = token_types
-        plan = Plan(lengths, embeds.device) if self.packing and lengths else None
+        layout = Layout(lengths, embeds.device) if self.packing and lengths else None
         if self.packing:
-            self.packing.plan = plan if plan and plan.rows < len(embeds) else None
+            self.packing.layout = layout if layout and layout.rows < len(embeds) else None
         return inputs
 
     @property
@@ -236,8 +236,8 @@ class Encoder(nn.Module):
         output = self.model.base_model(**inputs, output_hidden_states=True)
         # What the plain head reads: some architectures normalise once more, after the last of their hidden states.
         below, last = (output.hidden_states or ())[:-1], output.last_hidden_state
-        plan = self.packing.plan if self.packing else None
-        return (*(below if plan is None else (plan.unpack(state, (shape[0], shape[1])) for state in below)), last)
+        layout = self.packing.layout if self.packing else None
+        return (*(below if layout is None else (layout.unpack(state, (shape[0], shape[1])) for state in below)), last)
 
     def replace_head(self, head: nn.Module, user: str = "another head") -> None:
         """Let `head` make the logits: of all hidden states, embeddings first, each [batch, tokens, dim], and the mask.
@@ -247,7 +247,7 @@ class Encoder(nn.Module):
 
         Args:
             head: the new one.
-            user: whose it is, for complaints.
+            user: whose it is, for messages.
 
         Raises:
             UsageError: the architecture does not put out hidden states after each layer.

@@ -26,7 +26,7 @@ UNTAUGHT = ("ForMaskedLM", "ForPreTraining")
 """Models whose head has learnt no task: some architectures share a part of it with their classifiers."""
 
 
-def fitted(
+def with_head(
     tensors: Mapping[str, Tensor],
     model: Any,
     own: Mapping[str, Any],
@@ -41,7 +41,7 @@ def fitted(
         tensors: by the names that the model has for them.
         model: the classifier.
         own: what the backbone's `config.json` holds.
-        file: its name, for complaints.
+        file: its name, for messages.
         labels: the task's, in id order; empty for a regression.
         policy: whether the file's head is kept.
         kind: of the task.
@@ -52,7 +52,7 @@ def fitted(
     base, output = f"{model.base_model_prefix}.", output_layer(model)
     head = [name for name, _ in model.named_parameters() if not name.startswith(base)]
     weight = tensors.get(f"{output}.weight")
-    kinds = [str(kind) for kind in listed(own.get("architectures"))]
+    kinds = [str(kind) for kind in list_or_empty(own.get("architectures"))]
     if policy == "new":
         untaught = weight is None and any(kind.endswith(UNTAUGHT) for kind in kinds)
         left = [] if untaught else [name for name in head if name in tensors]
@@ -71,7 +71,7 @@ def fitted(
             f"give model.head=new"
         )
     theirs = () if len(weight) == 1 else _names(own, len(weight))
-    permuted = order(labels, theirs, "model.head", file)
+    permuted = class_order(labels, theirs, "model.head", file)
     kept = dict(tensors)
     for name in (f"{output}.weight", f"{output}.bias"):
         if permuted and name in kept:
@@ -87,14 +87,14 @@ def output_layer(model: nn.Module) -> str:
     return linear[-1] if linear else ""
 
 
-def order(ours: Sequence[str], theirs: Sequence[str] | None, option: str, where: str) -> list[int]:
+def class_order(ours: Sequence[str], theirs: Sequence[str] | None, option: str, where: str) -> list[int]:
     """Return the place of each of our classes among theirs, by name, case and separators aside; none for regressions.
 
     Args:
         ours: the task's, in id order.
         theirs: those that the head has learnt, in id order; None where it has learnt no labels.
         option: that asks for a kept head.
-        where: the head is from, for complaints.
+        where: the head is from, for messages.
 
     Raises:
         UsageError: they are not the same classes.
@@ -115,7 +115,7 @@ def order(ours: Sequence[str], theirs: Sequence[str] | None, option: str, where:
     return [plain.index(_plain(name)) for name in ours]
 
 
-def listed(value: Any) -> list[Any]:
+def list_or_empty(value: Any) -> list[Any]:
     """Return a list of a configuration; nothing where it is none."""
     return value if isinstance(value, list) else []
 

@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
 )
 
 from ftreg._base.errors import UsageError
-from ftreg.encoder.weight_files import FILES, INDEX, cause
+from ftreg.encoder.weight_files import FILES, INDEX, cause_of
 from glue_tasks.shown import nearest
 
 SECONDS = 5.0
@@ -38,12 +38,12 @@ def snapshot(name: str) -> str:
     try:
         return str(snapshot_download(name, allow_patterns=there, local_files_only=there is None, etag_timeout=SECONDS))
     except HFValidationError as error:
-        raise _refusal(name, f"no folder of that name, and no id of the Hub ({cause(error)})") from error
+        raise _refusal(name, f"no folder of that name, and no id of the Hub ({cause_of(error)})") from error
     except LocalEntryNotFoundError as error:
         why = "HF_HUB_OFFLINE is set" if is_offline_mode() else f"{constants.ENDPOINT} cannot be reached"
         raise _refusal(name, f"it is not in the cache of the Hub, and {why}") from error
     except Exception as error:  # whatever the network and the disk come to
-        raise _refusal(name, f"it cannot be downloaded ({cause(error)})") from error
+        raise _refusal(name, f"it cannot be downloaded ({cause_of(error)})") from error
 
 
 def _files(name: str) -> list[str] | None:
@@ -56,7 +56,7 @@ def _files(name: str) -> list[str] | None:
         raise _refusal(name, "the Hub has no such model, or it is private (run `hf auth login`)") from error
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code < 500:
-            raise _refusal(name, f"the Hub refuses it ({cause(error)})") from error
+            raise _refusal(name, f"the Hub refuses it ({cause_of(error)})") from error
         return None
     except Exception:  # no network, in any of the ways in which there may be none
         return None

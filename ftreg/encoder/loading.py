@@ -21,11 +21,11 @@ from ftreg._base.checks import typed
 from ftreg._base.errors import UsageError
 from ftreg.encoder.attention import implementation
 from ftreg.encoder.backbone import Backbone, Stamp, resolve, stamp
-from ftreg.encoder.heads import Policy, fitted
+from ftreg.encoder.heads import Policy, with_head
 from ftreg.encoder.noise import seeded, stream_seed
-from ftreg.encoder.prefixes import shown, stripped
-from ftreg.encoder.probe import check
-from ftreg.encoder.weight_files import cause, read, record
+from ftreg.encoder.prefixes import prefix_shown, stripped
+from ftreg.encoder.probe import check_classifier
+from ftreg.encoder.weight_files import cause_of, read_json, read_weights
 from glue_tasks.kinds import Kind, kind_of
 
 
@@ -83,7 +83,7 @@ def telling(name: str, what: str = "") -> Iterator[None]:
         raise UsageError(line if f"backbone {name}" in line else f"backbone {name}: {line}") from error
     # What libraries raise for a damaged or foreign file is no list of types that anybody could keep.
     except Exception as error:
-        raise UsageError(f"backbone {name}: {what} ({type(error).__name__}: {cause(error)})") from error
+        raise UsageError(f"backbone {name}: {what} ({type(error).__name__}: {cause_of(error)})") from error
 
 
 def pretrained(
@@ -118,13 +118,13 @@ def pretrained(
         # Named streams: the head's first weights depend on the seed alone, not on what was drawn before.
         with seeded(stream_seed(seed, "init")), quietly():
             if backbone.pretrained:
-                prepare = partial(fitted, own=own, labels=labels, policy=head, kind=kind)
-                loaded = load(auto, backbone, config, attention, prepare)
+                prepare = partial(with_head, own=own, labels=labels, policy=head, kind=kind)
+                loaded = load_model(auto, backbone, config, attention, prepare)
             elif head == "keep":
                 raise UsageError("model.head is keep: this backbone has random weights and no head; give head=new")
             else:
                 loaded = drawn(auto, config, attention)
-        check(loaded.model, name)
+        check_classifier(loaded.model, name)
     named = [name for name, _ in loaded.model.train().named_parameters()]
     return loaded.model, frozenset(f"model.{name}" for name in named if name not in loaded.fresh), loaded.notes
 
@@ -134,7 +134,7 @@ def _auto(kind: Kind | None) -> Any:
     return AutoModelForTokenClassification if kind == "tokens" else AutoModelForSequenceClassification
 
 
-def tried(name: str, labels: Sequence[str], attention: str, head: Policy, kind: Kind | None = None) -> None:
+def try_loading(name: str, labels: Sequence[str], attention: str, head: Policy, kind: Kind | None = None) -> None:
     """Load a backbone once and let it go: what is wrong with it is found before anything else is done.
 
     Raises:
@@ -155,7 +155,7 @@ def configuration(backbone: Backbone) -> tuple[dict[str, Any], Any]:
     Raises:
         UsageError: there is none, or it needs code of its own.
     """
-    own = record(Path(backbone.path) / "config.json")
+    own = read_json(Path(backbone.path) / "config.json")
     if own.get("auto_map"):
         raise UsageError(
             "config.json names code of its own (auto_map), which ftreg does not run; "
@@ -182,7 +182,7 @@ def drawn(auto: Any, config: Any, attention: str | None = None) -> Loaded:
     return Loaded(model, frozenset(name for name, _ in model.named_parameters() if not name.startswith(base)))
 
 
-def load(
+def load_model(
     auto: Any, backbone: Backbone, config: Any, attention: str | None = None, prepare: Prepare = unchanged
 ) -> Loaded:
     """Build one of an architecture's models, with the weights of the backbone's file.
@@ -201,7 +201,7 @@ def load(
         empty = auto.from_config(config, **_options(attention))
     base, names = empty.base_model_prefix, [*empty.state_dict()]
     encoder = [name for name in names if name.startswith(f"{base}.")]
-    file, held = read(backbone.path)
+    file, held = read_weights(backbone.path)
     tensors, taken = stripped(held, encoder, base, file)
     tensors, notes = prepare(tensors, empty, file=file)
     with telling(backbone.name, f"{file} cannot be loaded"):
@@ -224,7 +224,7 @@ def load(
         raise UsageError(
             f"{file} has {deeper}, and config.json makes no such layer; mend num_hidden_layers there, or cut the file"
         )
-    notes = [*(f"{shown(part)} is taken away from the names in {file}" for part in taken), *notes]
+    notes = [*(f"{prefix_shown(part)} is taken away from the names in {file}" for part in taken), *notes]
     if lost:
         notes.append(f"{file} has no pooler, as after masked language modelling; a new one is drawn")
     return Loaded(model, fresh, tuple(notes))

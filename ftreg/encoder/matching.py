@@ -34,12 +34,12 @@ class Limits:
     positions: int | None
     padding: int | None
 
-    def check(self, tokenizer: Any, backbone: str, pairs: bool) -> None:
+    def check_tokenizer(self, tokenizer: Any, backbone: str, pairs: bool) -> None:
         """Compare with a tokenizer.
 
         Args:
             tokenizer: a fast one.
-            backbone: its name, for complaints.
+            backbone: its name, for messages.
             pairs: whether rows have two texts.
 
         Raises:
@@ -71,7 +71,7 @@ class Limits:
             )
 
 
-def limits(backbone: str) -> Limits:
+def limits_of(backbone: str) -> Limits:
     """Return what a backbone's model has room for, made without its weights.
 
     Raises:
@@ -110,8 +110,8 @@ def check_rows(backbone: str, data: Any) -> None:
     splits = getattr(data, "truncated", ())  # those that were tokenised
     if not splits:
         return
-    limits(backbone).check(data.vocabulary, backbone, paired(data))
-    possible, tokens = limits(backbone).positions, max(int(data.rows(split).lengths.max()) for split in splits)
+    limits_of(backbone).check_tokenizer(data.vocabulary, backbone, paired(data))
+    possible, tokens = limits_of(backbone).positions, max(int(data.rows(split).lengths.max()) for split in splits)
     if possible is not None and tokens > possible:
         raise UsageError(
             f"a row of the data has {tokens} tokens, backbone {backbone} takes {possible}; "
@@ -121,7 +121,7 @@ def check_rows(backbone: str, data: Any) -> None:
 
 def paired(data: Any) -> bool:
     """Return whether some task of a data module has rows of two texts."""
-    return any(len(task.columns) == 2 for task in (data.task, *(other.task for other in data.beside.values())))
+    return any(len(task.columns) == 2 for task in (data.task, *(other.task for other in data.auxiliary.values())))
 
 
 def longest(backbone: str, wanted: int, given: bool) -> int:
@@ -136,7 +136,7 @@ def longest(backbone: str, wanted: int, given: bool) -> int:
         UsageError: the user wants more than there is.
     """
     declared = int(min(read_tokenizer(resolve(backbone).path).model_max_length, 2**31))
-    possible = min(declared, limits(backbone).positions or declared)
+    possible = min(declared, limits_of(backbone).positions or declared)
     if wanted <= possible:
         return wanted
     if given:

@@ -17,7 +17,7 @@ PACKABLE = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra", 
 """Architectures with absolute positions, whose layer stack is a module that takes hidden states and a mask."""
 
 
-class Plan:
+class Layout:
     """A layout says where each token of a batch goes.
 
     Args:
@@ -80,26 +80,26 @@ class Packing:
     """
 
     def __init__(self, model: nn.Module, stack: nn.Module) -> None:
-        self.plan: Plan | None = None
+        self.layout: Layout | None = None
         self._shape = (0, 0)
         self._additive = model.config._attn_implementation == "eager"  # type: ignore[union-attr]
         stack.register_forward_pre_hook(self._before, with_kwargs=True)
         stack.register_forward_hook(self._after)
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-        if self.plan is None:
+        if self.layout is None:
             return None
         kwargs = dict(kwargs)
         hidden = args[0] if args else kwargs.pop("hidden_states")
         self._shape = tuple(hidden.shape[:2])
-        kwargs["attention_mask"] = self.plan.mask(self._additive, hidden.dtype)
+        kwargs["attention_mask"] = self.layout.mask(self._additive, hidden.dtype)
         kwargs.pop("position_ids", None)
-        return (self.plan.pack(hidden),), kwargs
+        return (self.layout.pack(hidden),), kwargs
 
     def _after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        if self.plan is None:
+        if self.layout is None:
             return None
-        output.last_hidden_state = self.plan.unpack(output.last_hidden_state, self._shape)
+        output.last_hidden_state = self.layout.unpack(output.last_hidden_state, self._shape)
         return output
 
 

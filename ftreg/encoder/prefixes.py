@@ -25,7 +25,7 @@ def stripped(
         tensors: as a file has them.
         encoder: the names of the encoder's weights, each with the base-model prefix.
         base: that prefix, without a dot.
-        file: its name, for complaints.
+        file: its name, for messages.
 
     Raises:
         UsageError: the encoder is there under an unknown prefix, or more than once.
@@ -37,14 +37,14 @@ def stripped(
     whole = [prefix for prefix, count in found.items() if 2 * count > len(encoder)]
     if len(whole) > 1:
         raise UsageError(
-            f"{file} holds several encoders, under {' and '.join(shown(p) for p in whole[:3])}; save one alone"
+            f"{file} holds several encoders, under {' and '.join(prefix_shown(p) for p in whole[:3])}; save one alone"
         )
     if not whole or whole[0] in ("", f"{base}."):
         return dict(tensors), taken
     unknown = [part for part in whole[0].split(".")[:-1] if part not in BEFORE | {base}]
     if unknown:
         raise UsageError(
-            f"{file} has its encoder's weights under {shown(whole[0])}, where this architecture has {base}.; "
+            f"{file} has its encoder's weights under {prefix_shown(whole[0])}, where this architecture has {base}.; "
             "if they are this architecture's, rename them, else mend config.json"
         )
     outer = whole[0].removesuffix(f"{base}.") if whole[0].endswith(f".{base}.") else whole[0]
@@ -61,6 +61,6 @@ def places(keys: Collection[str], encoder: Collection[str], base: str) -> Counte
     return found
 
 
-def shown(prefix: str) -> str:
+def prefix_shown(prefix: str) -> str:
     """Return a prefix as a complaint writes it."""
     return f"{prefix[:80]!r}" if prefix else "no prefix"

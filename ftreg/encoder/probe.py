@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ftreg._base.errors import UsageError
 from ftreg.encoder.architecture import at_rest
-from ftreg.encoder.weight_files import cause
+from ftreg.encoder.weight_files import cause_of
 
 LONG, SHORT = 5, 3
 """Tokens of the two rows."""
@@ -22,12 +22,12 @@ _passed: set[tuple[str, ...]] = set()
 """Models that have been probed in this process; an encoder may be made more than once, for its first weights."""
 
 
-def check(model: Any, backbone: str) -> None:
+def check_classifier(model: Any, backbone: str) -> None:
     """Run a classifier on two short rows, padded and alone.
 
     Args:
         model: with its weights.
-        backbone: its name, for complaints.
+        backbone: its name, for messages.
 
     Raises:
         UsageError: it cannot run on word embeddings, its logits are no numbers, or they depend on padding.
@@ -48,7 +48,7 @@ def check(model: Any, backbone: str) -> None:
     # Whatever an architecture raises that was not made for this.
     except Exception as error:
         what = f"{type(model).__name__} cannot run on word embeddings and a mask alone"
-        raise UsageError(f"backbone {backbone}: {what} ({type(error).__name__}: {cause(error)}); {GIVE}") from error
+        raise UsageError(f"backbone {backbone}: {what} ({type(error).__name__}: {cause_of(error)}); {GIVE}") from error
     if not (padded.isfinite().all() and alone.isfinite().all()):
         raise UsageError(f"backbone {backbone}: its logits are not finite numbers; its weights are broken, get others")
     # Far above rounding (6e-6 in 24 layers; an accelerator may multiply in fewer digits), far below what padding does.

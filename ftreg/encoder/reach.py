@@ -14,7 +14,7 @@ def try_out(encoder: Any, architecture: Architecture) -> None:
 
     Args:
         encoder: to run.
-        architecture: of it, for complaints.
+        architecture: of it, for messages.
 
     Raises:
         UsageError: there is no such pass, or word embeddings play no part in it.

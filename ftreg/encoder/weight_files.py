@@ -19,7 +19,7 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 AGAIN = "download it again, or save it again with save_pretrained"
 
 
-def read(folder: str) -> tuple[str, dict[str, Tensor]]:
+def read_weights(folder: str) -> tuple[str, dict[str, Tensor]]:
     """Read a folder's weights: the file that holds or lists them, and its tensors by key, mapped from the disk.
 
     Raises:
@@ -37,7 +37,7 @@ def read(folder: str) -> tuple[str, dict[str, Tensor]]:
     raise UsageError(f"no weights there, neither {' nor '.join(FILES)}{there}; save a whole model with save_pretrained")
 
 
-def record(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """Read what a JSON file holds.
 
     Raises:
@@ -64,16 +64,16 @@ def damage(path: Path, error: Exception) -> str:
         return "is a Git LFS pointer in place of the file; run `git lfs pull` where it comes from, and copy it again"
     if start.lstrip().startswith((b"<!", b"<html")):
         return f"is a web page in place of the file; {AGAIN}"
-    return f"is damaged, cut short or something else ({cause(error)}); {AGAIN}"
+    return f"is damaged, cut short or something else ({cause_of(error)}); {AGAIN}"
 
 
-def cause(error: BaseException) -> str:
+def cause_of(error: BaseException) -> str:
     """Return an error of somebody else's code, in a few words."""
     return shortened(str(error), 160) or type(error).__name__
 
 
 def _shards(index: Path) -> list[Path]:
-    places = record(index).get("weight_map")
+    places = read_json(index).get("weight_map")
     if not isinstance(places, Mapping) or not all(isinstance(name, str) for name in places.values()):
         raise UsageError(f"{index.name} has no weight_map from weights to files; {AGAIN}")
     names = sorted(set(places.values()))
@@ -92,13 +92,13 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # whatever safetensors, zipfile and torch raise for what is no file of theirs
         raise UsageError(f"{path.name} {damage(path, error)}") from error
-    other = [f"{key} is {str(t.dtype).removeprefix('torch.')}" for key, t in found.items() if not plain(t)]
+    other = [f"{key} is {str(t.dtype).removeprefix('torch.')}" for key, t in found.items() if not may_be_weight(t)]
     if other:
         raise UsageError(f"{path.name} holds quantised weights ({other[0]}); give a backbone in float32 or float16")
     return found
 
 
-def plain(tensor: Tensor) -> bool:
+def may_be_weight(tensor: Tensor) -> bool:
     """Return whether a tensor may be a weight, or counts positions and the like."""
     return tensor.dtype in FLOATS or tensor.dtype in (torch.int64, torch.bool)
 

@@ -41,7 +41,7 @@ def project(
     return torch.where(size > radius, delta * (radius / size).to(delta.dtype), delta)
 
 
-def finite(gradient: Float[Tensor, "batch tokens dim"]) -> Bool[Tensor, "batch"]:
+def finite_rows(gradient: Float[Tensor, "batch tokens dim"]) -> Bool[Tensor, "batch"]:
     """Return which examples have no NaN and no infinity in their gradient."""
     return gradient.isfinite().flatten(1).all(1)
 
@@ -53,7 +53,7 @@ def direction(
 
     Zero on padding, and for an example that is not `finite`.
     """
-    usable = finite(gradient)[:, None, None] & mask.bool().unsqueeze(-1)
+    usable = finite_rows(gradient)[:, None, None] & mask.bool().unsqueeze(-1)
     # `where`, because NaN × 0 is NaN
     gradient = torch.where(usable, gradient, 0)
     # In the norm's precision: in float16, `floor` is 0 and a long norm infinite.

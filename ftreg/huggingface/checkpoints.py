@@ -13,7 +13,7 @@ from ftreg.core.step_log import counted
 FILE = "ftreg_methods.pt"
 
 
-def save(engine: Engine, folder: str, world: int, write: bool) -> None:
+def save_state(engine: Engine, folder: str, world: int, write: bool) -> None:
     """Write an engine's state beside the model's weights. Call it on every rank.
 
     Args:
@@ -32,7 +32,7 @@ def save(engine: Engine, folder: str, world: int, write: bool) -> None:
         write_atomically(Path(folder) / FILE, lambda path: torch.save(state, path))
 
 
-def read(engine: Engine, folder: str) -> dict[str, Any] | None:
+def read_state(engine: Engine, folder: str) -> dict[str, Any] | None:
     """Return what `save` has written there; None for a checkpoint of transformers' own Trainer, if nothing needs it.
 
     Raises:

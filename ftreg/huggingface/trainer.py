@@ -102,7 +102,7 @@ class EngineMixin(Internals):
         if resume_from_checkpoint is True:
             resume_from_checkpoint = get_last_checkpoint(self.args.output_dir) or True
         resumed = isinstance(resume_from_checkpoint, str)
-        self._state = checkpoints.read(self.engine, str(resume_from_checkpoint)) if resumed else None
+        self._state = checkpoints.read_state(self.engine, str(resume_from_checkpoint)) if resumed else None
         try:
             return super().train(resume_from_checkpoint, *args, **kwargs)
         finally:
@@ -259,7 +259,7 @@ class EngineMixin(Internals):
                 f"gives the model's own, which has learnt nothing; evaluate with this Trainer, or train ftreg.FineTuner"
             )
         if replaced or (_internal_call and not self.args.save_only_model):
-            checkpoints.save(self.engine, folder, self.args.world_size, self.args.should_save)
+            checkpoints.save_state(self.engine, folder, self.args.world_size, self.args.should_save)
 
 
 class Trainer(EngineMixin):

@@ -27,7 +27,7 @@ TRAINING = (*STEPS, "distance/")
 """What is logged beside evaluations' scores begins so."""
 
 
-def check(methods: Sequence[Regularizer], trainer: pl.Trainer, model: Any = None) -> None:
+def check_methods(methods: Sequence[Regularizer], trainer: pl.Trainer, model: Any = None) -> None:
     """Refuse methods that cannot work together, or not with the trainer's strategy or precision.
 
     Args:

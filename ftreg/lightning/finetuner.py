@@ -21,7 +21,7 @@ from ftreg.core.tally import Tally
 from ftreg.encoder.compiling import compile_layers
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.heads import Policy
-from ftreg.lightning.compatibility import check, check_trainer
+from ftreg.lightning.compatibility import check_methods, check_trainer
 from ftreg.lightning.module import EngineModule
 from ftreg.lightning.predictions import Collector, Predictions, log_scores
 from ftreg.lightning.step_logging import log_step, logs_now
@@ -113,7 +113,7 @@ class FineTuner(EngineModule):
         return []
 
     def setup(self, stage: str) -> None:
-        check(self.methods, self.trainer, self)
+        check_methods(self.methods, self.trainer, self)
 
     def configure_model(self) -> None:
         if not hasattr(self, "encoder"):

@@ -31,7 +31,7 @@ class Trace:
             self._deltas.append(delta.detach())
             self._losses.append(losses.detach())
 
-    def record(self, norm: Norm, radius: float) -> None:
+    def log(self, norm: Norm, radius: float) -> None:
         """Log, averaged over the batch's examples: ‖δ‖ at each pass, by how much the loss rose over the ascent, and the
         share of examples that ended at the ball's surface."""
         if not self._step.logs:

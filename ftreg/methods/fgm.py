@@ -60,5 +60,5 @@ class FGM(Regularizer):
             dropout=self.noise,
             trace=trace,
         )
-        trace.record("l2", 0.0)
+        trace.log("l2", 0.0)
         return loss

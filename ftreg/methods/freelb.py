@@ -76,5 +76,5 @@ class FreeLB(Regularizer):
             dropout=self.noise,
             trace=trace,
         )
-        trace.record(self.norm, self.epsilon)
+        trace.log(self.norm, self.epsilon)
         return loss

@@ -34,7 +34,7 @@ from ftreg.encoder.pooling import (
     SqueezeExcitation,
     TokenPooling,
     Tokens,
-    select,
+    select_layers,
 )
 from ftreg.methods import _plots
 
@@ -186,7 +186,7 @@ class LayerPooling(Regularizer):
         Raises:
             UsageError: a layer does not exist, is named twice, or there are too few for the mix.
         """
-        found = select(self.layers, depth, f"{self.name}.layers")
+        found = select_layers(self.layers, depth, f"{self.name}.layers")
         if self.mix == "second_to_last" and len(found) < 2:
             raise UsageError("LayerPooling.mix is second_to_last, which needs two layers or more")
         return found

@@ -67,5 +67,5 @@ class PGD(Regularizer):
             delta = ascend(delta.detach(), slope, step.mask, self.step_size, self.epsilon, self.norm)
         losses = step.losses(delta, dropout=self.noise)
         trace.add(delta, losses)
-        trace.record(self.norm, self.epsilon)
+        trace.log(self.norm, self.epsilon)
         return step.mean(losses)

@@ -39,7 +39,7 @@ from ftreg.core.method import Regularizer
 from ftreg.core.step import Place, Scalar, Step
 from ftreg.encoder.encoder import Encoder
 from ftreg.functional.divergences import symmetric_kl
-from ftreg.functional.perturbation import TINY, ascend, finite
+from ftreg.functional.perturbation import TINY, ascend, finite_rows
 from ftreg.functional.smart import max_rescale, momentum, stable_kl, stopped_kl
 
 WEAK = 1e-3
@@ -147,7 +147,7 @@ class SMART(Regularizer):
             if self.epsilon == 0:  # for `ball`, no bound
                 return torch.zeros_like(r)
             return ascend(r, g, mask, self.step_size, self.epsilon, "linf", TINY)
-        usable = finite(g)[:, None, None]
+        usable = finite_rows(g)[:, None, None]
         g = torch.where(usable & mask.bool().unsqueeze(-1), g, 0)
         return torch.where(usable, max_rescale(r + self.step_size * g, self.epsilon), r)
 

@@ -22,7 +22,7 @@ from ftreg.core import checkpoint_reader
 from ftreg.core.roles import StartsFromFits
 from ftreg.encoder.adapters import linears
 from ftreg.encoder.encoder import Encoder
-from ftreg.encoder.heads import Policy, order
+from ftreg.encoder.heads import Policy, class_order
 
 PoolerPolicy = Literal["keep", "pretrained", "new"]
 Anchor = Literal["pretrained", "intermediate"]
@@ -113,7 +113,7 @@ class TwoStage(StartsFromFits):
 
     def _values(self, encoder: Encoder, path: Path) -> dict[str, Tensor]:
         """Return what is loaded, by parameter: the encoder, and the head where it is kept."""
-        saved = checkpoint_reader.load(str(path), "TwoStage.checkpoint", bare=True)
+        saved = checkpoint_reader.load_checkpoint(str(path), "TwoStage.checkpoint", bare=True)
         record = saved.get("ftreg", {})
         values = _as_named(saved["state_dict"], {name for name, _ in encoder.named_parameters()})
         pooler = f"model.{encoder.model.base_model_prefix}.pooler."
@@ -126,7 +126,7 @@ class TwoStage(StartsFromFits):
         if self.keeps_head:
             learnt = record.get("labels") if record.get("supervised", True) else None
             # Weights alone do not say what their classes mean; a run's checkpoint does.
-            places = order(encoder.labels, learnt, "TwoStage.head", str(path)) if record else []
+            places = class_order(encoder.labels, learnt, "TwoStage.head", str(path)) if record else []
             # A plain head that another one has replaced is still there, frozen; `parts` are no head of this task.
             heads = [(name, p) for name, p in named if encoder.in_head(name) and not name.startswith("parts.")]
             kept = {name: p for name, p in heads if p.requires_grad}

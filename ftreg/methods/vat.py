@@ -18,7 +18,7 @@ from ftreg._base.errors import UsageError
 from ftreg.core.method import Regularizer
 from ftreg.core.step import Scalar, Step
 from ftreg.functional.divergences import kl
-from ftreg.functional.perturbation import TINY, direction, finite
+from ftreg.functional.perturbation import TINY, direction, finite_rows
 
 
 class VAT(Regularizer):
@@ -68,7 +68,7 @@ class VAT(Regularizer):
             probe = (self.xi * d).requires_grad_()
             (slope,) = step.gradients(step.divergence(target, step.logits(probe, dropout=self.noise), kl), [probe])
             assert slope is not None
-            usable = finite(slope)
+            usable = finite_rows(slope)
             d = torch.where(usable[:, None, None], direction(slope, step.mask, "l2", TINY), d)
             step.count_non_finite(slope)
         losses = step.divergence(target, step.logits(self.epsilon * d, dropout=self.noise), kl)

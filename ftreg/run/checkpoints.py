@@ -8,7 +8,7 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 
 from ftreg._base.atomic import write_atomically
-from ftreg.core.checkpoint_reader import check
+from ftreg.core.checkpoint_reader import check_checksums
 
 PROBE = 2**20
 """Bytes that are written to find out what is wrong with a disk."""
@@ -25,7 +25,7 @@ class Whole(TorchCheckpointIO):
         write_atomically(Path(path), lambda temporary: _save(checkpoint, temporary))
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        check(str(path), "checkpoint")
+        check_checksums(str(path), "checkpoint")
         return dict(super().load_checkpoint(path, *args, **kwargs))
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftreg._base.atomic import complaining, write_atomically
+from ftreg._base.atomic import one_line_errors, write_atomically
 from ftreg._base.errors import UsageError
 from ftreg._base.files import ordinary
 
@@ -93,7 +93,7 @@ class History:
     def sync(self) -> None:
         """Put the file onto the disk."""
         if self.path.is_file():
-            with complaining(self.path), open(self.path, "rb+") as file:
+            with one_line_errors(self.path), open(self.path, "rb+") as file:
                 os.fsync(file.fileno())
 
     def _write(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -102,7 +102,7 @@ class History:
         self._columns = list(columns)
 
     def _append(self, line: bytes) -> None:
-        with complaining(self.path), open(self.path, "ab", buffering=0) as file:
+        with one_line_errors(self.path), open(self.path, "ab", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             try:
                 while line:

@@ -21,7 +21,7 @@ from ftreg import __version__
 from ftreg._base.atomic import write_atomically
 from ftreg._base.json_files import null_for_nan
 from ftreg._base.seeds import Seeds
-from ftreg.core.checkpoint_reader import load
+from ftreg.core.checkpoint_reader import load_checkpoint
 from ftreg.core.method import Regularizer
 from ftreg.lightning.finetuner import FineTuner
 from ftreg.lightning.predictions import Predictions
@@ -65,7 +65,7 @@ def record_run(
     spent = cost.summary(trainer)
     found = {"last": evaluate(trainer, model, data)}
     if best:
-        model.load_state_dict(load(best, "best checkpoint")["state_dict"])
+        model.load_state_dict(load_checkpoint(best, "best checkpoint")["state_dict"])
     found["best"] = evaluate(trainer, model, data)
 
     scores = {

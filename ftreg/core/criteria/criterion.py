@@ -56,7 +56,7 @@ class Criterion(ABC):
         """Return how much each example counts in a mean over examples; None where all count alike."""
         return None
 
-    def check(self, answer: Tensor, batch: Mapping[str, Any]) -> None:  # noqa: B027  most have nothing to refuse
+    def check_targets(self, answer: Tensor, batch: Mapping[str, Any]) -> None:  # noqa: B027  most have nothing to refuse
         """Refuse targets that do not fit the answer; called before the losses.
 
         Raises:

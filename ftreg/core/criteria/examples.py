@@ -36,7 +36,7 @@ class SingleLabel(Criterion):
     def divergence(self, p: Tensor, q: Tensor, mask: Tensor, between: Between) -> Float[Tensor, "batch"]:
         return between(p, q)
 
-    def check(self, answer: Tensor, batch: Mapping[str, Any]) -> None:
+    def check_targets(self, answer: Tensor, batch: Mapping[str, Any]) -> None:
         self.expect("labels", batch, (len(answer),), "integers")
 
 
@@ -60,7 +60,7 @@ class MultiLabel(Criterion):
     def divergence(self, p: Tensor, q: Tensor, mask: Tensor, between: Between) -> Float[Tensor, "batch"]:
         return between(_coins(p), _coins(q)).mean(1)
 
-    def check(self, answer: Tensor, batch: Mapping[str, Any]) -> None:
+    def check_targets(self, answer: Tensor, batch: Mapping[str, Any]) -> None:
         self.expect("labels", batch, tuple(answer.shape), "numbers")
 
 
@@ -77,7 +77,7 @@ class Regression(Criterion):
         # Of one number, every divergence of `ftreg.functional` is the squared error.
         return between(p.unsqueeze(-1), q.unsqueeze(-1)).mean(1)
 
-    def check(self, answer: Tensor, batch: Mapping[str, Any]) -> None:
+    def check_targets(self, answer: Tensor, batch: Mapping[str, Any]) -> None:
         if self.target(batch).numel() != answer.numel() or len(self.target(batch)) != len(answer):
             self.expect("labels", batch, tuple(answer.shape), "numbers")
 
@@ -97,8 +97,8 @@ class ClassOrScore(Criterion):
     def divergence(self, p: Tensor, q: Tensor, mask: Tensor, between: Between) -> Float[Tensor, "batch"]:
         return self._of(p).divergence(p, q, mask, between)
 
-    def check(self, answer: Tensor, batch: Mapping[str, Any]) -> None:
-        self._of(answer).check(answer, batch)
+    def check_targets(self, answer: Tensor, batch: Mapping[str, Any]) -> None:
+        self._of(answer).check_targets(answer, batch)
 
     def _of(self, answer: Tensor) -> Criterion:
         return self._score if answer.shape[-1] == 1 else self._classes

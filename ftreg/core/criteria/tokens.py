@@ -50,7 +50,7 @@ class TokenClassification(Criterion):
     def weights(self, batch: Mapping[str, Any]) -> Float[Tensor, "batch"] | None:
         return (self.target(batch) != IGNORED).sum(1).float() if self.reduction == "batch" else None
 
-    def check(self, answer: Tensor, batch: Mapping[str, Any]) -> None:
+    def check_targets(self, answer: Tensor, batch: Mapping[str, Any]) -> None:
         self.expect("labels", batch, tuple(answer.shape[:2]), "integers")
 
 
@@ -89,7 +89,7 @@ class QuestionAnswering(Criterion):
         p, q = (torch.where(mask.bool().unsqueeze(-1), x, least).transpose(1, 2) for x in (p, q))
         return between(p, q).mean(1)
 
-    def check(self, answer: Tensor, batch: Mapping[str, Any]) -> None:
+    def check_targets(self, answer: Tensor, batch: Mapping[str, Any]) -> None:
         for key in self.targets:
             if self.target(batch, key).numel() != len(answer):
                 self.expect(key, batch, (len(answer),), "integers")

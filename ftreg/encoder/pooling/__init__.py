@@ -7,6 +7,6 @@ from ftreg.encoder.pooling.head import Head as Head
 from ftreg.encoder.pooling.learned import LSTM as LSTM
 from ftreg.encoder.pooling.learned import LayerAttention as LayerAttention
 from ftreg.encoder.pooling.learned import ScalarMix as ScalarMix
-from ftreg.encoder.pooling.select import select as select
+from ftreg.encoder.pooling.select import select_layers as select_layers
 from ftreg.encoder.pooling.tokens import TokenPooling as TokenPooling
 from ftreg.encoder.pooling.tokens import Tokens as Tokens

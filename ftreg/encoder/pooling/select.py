@@ -3,7 +3,7 @@
 from ftreg._base.errors import UsageError
 
 
-def select(layers: list[int] | int | None, depth: int, option: str) -> list[int]:
+def select_layers(layers: list[int] | int | None, depth: int, option: str) -> list[int]:
     """Return the numbers of the layers, ascending: 1 to `depth`, and 0 for the embeddings' output.
 
     Args:

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from ftreg.encoder.architecture import at_rest, example, one_line
 from ftreg.encoder.backbone import resolve
 from ftreg.encoder.encoder import Encoder
-from ftreg.encoder.loading import configuration, drawn, load, quietly, telling
+from ftreg.encoder.loading import configuration, drawn, load_model, quietly, telling
 from ftreg.encoder.noise import seeded, stream_seed
 
 
@@ -69,7 +69,7 @@ def decoder(encoder: Encoder, name: str) -> Decoder:
         _, config = configuration(backbone)
         with seeded(stream_seed(encoder.seed, name)), quietly():
             if backbone.pretrained:
-                loaded = load(AutoModelForMaskedLM, backbone, config)
+                loaded = load_model(AutoModelForMaskedLM, backbone, config)
             else:
                 loaded = drawn(AutoModelForMaskedLM, config)
     model = loaded.model
@@ -88,7 +88,7 @@ def decoder(encoder: Encoder, name: str) -> Decoder:
     try:
         with torch.no_grad(), at_rest(encoder), at_rest(made):
             embeds, mask = example(encoder.model).values()
-            hidden, _ = encoder.read(embeds, mask)
+            hidden, _ = encoder.read_states(embeds, mask)
             shapes = tuple(hidden.shape[:2]), tuple(made(hidden[0]).shape)
     except Exception as error:  # whatever an architecture raises that is put together in another way
         raise encoder.architecture.refusal(

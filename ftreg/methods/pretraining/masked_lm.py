@@ -23,11 +23,11 @@ from ftreg._base.checks import typed
 from ftreg.core.step import Step
 from ftreg.encoder.encoder import Encoder
 from ftreg.methods.pretraining.decoder import decoder
-from ftreg.methods.pretraining.masking import Corrupted, Unit
-from ftreg.methods.pretraining.token_objective import Corrupting, Replacement
+from ftreg.methods.pretraining.masking import MaskedBatch, Unit
+from ftreg.methods.pretraining.token_objective import Replacement, TokenObjective
 
 
-class MaskedLM(Corrupting):
+class MaskedLM(TokenObjective):
     """MaskedLM is masked language modelling, alone or beside the task.
 
     Args:
@@ -65,7 +65,7 @@ class MaskedLM(Corrupting):
     def part(self, encoder: Encoder) -> nn.Module:
         return decoder(encoder, self.name)
 
-    def losses(self, step: Step, found: Corrupted) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch classes"]]:
+    def losses(self, step: Step, found: MaskedBatch) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch classes"]]:
         hidden, logits = step.read(found.ids)
         guesses, targets = self._part(found.pick(hidden)), found.pick(step.input_ids)
         if step.logs:

@@ -53,7 +53,7 @@ class Masking:
 
 
 @dataclass(frozen=True)
-class Corrupted:
+class MaskedBatch:
     """A masked batch lists its k chosen tokens row by row, in the order of their places."""
 
     ids: Int[Tensor, "batch tokens"]
@@ -77,13 +77,13 @@ class Corrupted:
         return sums / torch.tensor(self.counts, device=sums.device).clamp(min=1)
 
 
-def corrupt(
+def mask_tokens(
     ids: Int[Tensor, "batch tokens"],
     mask: Int[Tensor, "batch tokens"],
     vocabulary: Vocabulary,
     masking: Masking,
     generators: Sequence[torch.Generator],
-) -> Corrupted:
+) -> MaskedBatch:
     """Choose and replace tokens, row by row.
 
     Args:
@@ -104,7 +104,7 @@ def corrupt(
             row[place] = row[place] if new is None else new
         chosen.append(sorted(places))
     rows = [row for row, places in enumerate(chosen) for _ in places]
-    return Corrupted(
+    return MaskedBatch(
         torch.tensor(out, device=ids.device),
         torch.tensor(rows, dtype=torch.long, device=ids.device),
         torch.tensor([*chain(*chosen)], dtype=torch.long, device=ids.device),

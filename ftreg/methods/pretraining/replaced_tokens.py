@@ -32,11 +32,11 @@ from ftreg.encoder.architecture import observe
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.noise import seeded, stream_seed
 from ftreg.methods.pretraining.decoder import decoder
-from ftreg.methods.pretraining.masking import Corrupted, Unit
-from ftreg.methods.pretraining.token_objective import Corrupting
+from ftreg.methods.pretraining.masking import MaskedBatch, Unit
+from ftreg.methods.pretraining.token_objective import TokenObjective
 
 
-class ReplacedTokens(Corrupting):
+class ReplacedTokens(TokenObjective):
     """ReplacedTokens is replaced-token detection, alone or beside the task.
 
     Args:
@@ -89,7 +89,7 @@ class ReplacedTokens(Corrupting):
             }
         )
 
-    def losses(self, step: Step, found: Corrupted) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch classes"]]:
+    def losses(self, step: Step, found: MaskedBatch) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch classes"]]:
         parts: Any = self._part
         made = step.read_by(parts["generator"], found.ids).last_hidden_state
         guesses, targets = parts["decoder"](found.pick(made)), found.pick(step.input_ids)

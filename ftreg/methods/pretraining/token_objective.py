@@ -13,13 +13,13 @@ from ftreg.core.step import Scalar, Step
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.given import NOWHERE
 from ftreg.methods.pretraining.decoder import freeze_unread
-from ftreg.methods.pretraining.masking import Corrupted, Masking, Unit, corrupt
+from ftreg.methods.pretraining.masking import MaskedBatch, Masking, Unit, mask_tokens
 from ftreg.methods.pretraining.vocabulary import Vocabulary, vocabulary
 
 Replacement = Literal["mask", "unk"]
 
 
-class Corrupting(Regularizer, ABC):
+class TokenObjective(Regularizer, ABC):
     """A token objective is one on masked tokens, alone or beside the task: E_i [L_i] + w E_i [ℓ(f(x̃_i), y_i)].
 
     Args:
@@ -74,7 +74,7 @@ class Corrupting(Regularizer, ABC):
         """Build what the objective adds to the network."""
 
     @abstractmethod
-    def losses(self, step: Step, found: Corrupted) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch classes"]]:
+    def losses(self, step: Step, found: MaskedBatch) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch classes"]]:
         """Compute L_i of each row, and the task's logits on the tokens that the encoder has read meanwhile."""
 
     def attach(self, encoder: Encoder) -> None:
@@ -100,7 +100,9 @@ class Corrupting(Regularizer, ABC):
             return self.task_weight * step.loss()
         assert self._vocabulary is not None
         draws = step.generators("corruption", every_step=self.dynamic)
-        losses, logits = self.losses(step, corrupt(step.input_ids, step.mask, self._vocabulary, self._masking, draws))
+        losses, logits = self.losses(
+            step, mask_tokens(step.input_ids, step.mask, self._vocabulary, self._masking, draws)
+        )
         if self.task_weight:
             losses = losses + self.task_weight * step.losses_of(logits)
         return step.mean(losses)

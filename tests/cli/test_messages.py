@@ -218,7 +218,10 @@ C = "trainer:\n  callbacks:\n  - class_path: {}\n    init_args: {}"
         (C.format("FreeLB", "{steps: true}"), "trainer.callbacks: FreeLB.steps: Expected a int. Got value: True"),
         (C.format("TwoStage", "{stages: [3]}"), "trainer.callbacks: TwoStage.stages: found [3]; expected "),
         (C.format("TwoStage", "{stages: [{data: 3}]}"), "TwoStage.stages: {'data': 3} is no configuration"),
-        ("data: {also: [{task: rte, train_subset: x}]}", "data.also: Beside.train_subset: found x; expected int, null"),
+        (
+            "data: {also: [{task: rte, train_subset: x}]}",
+            "data.also: AuxiliaryTask.train_subset: found x; expected int, null",
+        ),
         ("trainer: {logger: {class_path: x}}", "trainer.logger: found {'class_path': 'x'}; expected Logger, "),
     ],
 )

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ftreg.functional.perturbation import ascend, direction, finite, norms, project, start
+from ftreg.functional.perturbation import ascend, direction, finite_rows, norms, project, start
 
 X = torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.1, -0.2], [0.2, 0.0]]])
 ALL = torch.ones(2, 2, dtype=torch.long)
@@ -41,7 +41,7 @@ def test_the_scale_of_the_gradient_plays_no_part():
 def test_an_example_with_a_gradient_that_is_not_finite_stays(bad: float):
     gradient = X.clone()
     gradient[0, 1, 0] = bad
-    assert finite(gradient).tolist() == [False, True]
+    assert finite_rows(gradient).tolist() == [False, True]
     moved = ascend(torch.full_like(X, 0.1), gradient, ALL, 0.5, 0, "l2")
     assert torch.equal(moved[0], torch.full((2, 2), 0.1))
     torch.testing.assert_close(moved[1], 0.1 + 0.5 * X[1] / 0.3)

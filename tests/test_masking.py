@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ftreg.methods.pretraining.masking import Masking, corrupt
+from ftreg.methods.pretraining.masking import Masking, mask_tokens
 from ftreg.methods.pretraining.vocabulary import Vocabulary, word_starts
 from ftreg.testing.encoders import TOKENS
 from tests.reference import masked_lm as port
@@ -30,7 +30,7 @@ def text(count: int, length: int, seed: int = 0) -> Tensor:
 def places(ids: Tensor, masking: Masking, seeds: range, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """What becomes of the rows, and a table of the chosen places."""
     real = torch.ones_like(ids) if mask is None else mask
-    found = corrupt(ids, real, VOCABULARY, masking, [generator(seed) for seed in seeds])
+    found = mask_tokens(ids, real, VOCABULARY, masking, [generator(seed) for seed in seeds])
     chosen = torch.zeros_like(ids, dtype=torch.bool)
     chosen[found.rows, found.columns] = True
     return found.ids, chosen
@@ -38,7 +38,7 @@ def places(ids: Tensor, masking: Masking, seeds: range, mask: Tensor | None = No
 
 @pytest.mark.parametrize("unit", MASKINGS)
 @pytest.mark.parametrize("length", [4, 9, 40])
-def test_corruption_is_the_papers(unit: str, length: int):
+def test_masking_is_the_papers(unit: str, length: int):
     """The port is told what was drawn."""
     for seed, row in enumerate(text(50, length)):
         tokens = [TOKENS[token] for token in row.tolist()]

@@ -68,12 +68,18 @@ def test_a_resumed_training_is_the_whole_one(tmp_path: Path) -> None:
     assert gap(whole, trained(Trainer, "masked", tmp_path, saving, resume=True, **fresh)) == 0
     with pytest.raises(UsageError, match=r"ftreg_methods.pt is of Mixout, FreeLB, SMART, Widened, and this training"):
         trained(Trainer, "masked", tmp_path, saving, methods=methods(), resume=str(kept))
-    (kept / "ftreg_methods.pt").write_bytes(b"none")
+    file = kept / "ftreg_methods.pt"
+    flipped = bytearray(file.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    file.write_bytes(flipped)
+    refused = built(Trainer, "masked", tmp_path, saving, methods=methods())
     with pytest.raises(UsageError, match="is damaged"):
-        trained(Trainer, "masked", tmp_path, saving, methods=methods(), resume=str(kept))
-    (kept / "ftreg_methods.pt").unlink()
+        refused.train(str(kept))
+    file.unlink()
     with pytest.raises(UsageError, match=r"has no ftreg_methods.pt, which holds the states of Mixout"):
-        trained(Trainer, "masked", tmp_path, saving, methods=methods(), resume=str(kept))
+        refused.train(str(kept))
+    with pytest.raises(UsageError, match="no such folder"):
+        refused.train(str(tmp_path / "nowhere"))
 
 
 def test_a_checkpoint_of_transformers_trainer_goes_on_where_nothing_is_lost(tmp_path: Path) -> None:
@@ -81,6 +87,32 @@ def test_a_checkpoint_of_transformers_trainer_goes_on_where_nothing_is_lost(tmp_
     again = trained(Trainer, "single", tmp_path, resume=str(tmp_path / "checkpoint-2"))
     assert gap(stock, again) < 1e-12
     assert again.engine.number == STEPS
+
+
+def test_adapters(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+
+    def adapted() -> Any:
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"])
+            return peft.get_peft_model(model("single"), config).double()
+
+    saving = {"save_strategy": "steps", "save_steps": 2}
+    whole = trained(Trainer, "single", tmp_path, saving, model=adapted(), methods=methods())
+    assert (tmp_path / "checkpoint-2" / "adapter_model.safetensors").is_file()
+    kept = str(tmp_path / "checkpoint-2")
+    assert gap(whole, trained(Trainer, "single", tmp_path, model=adapted(), methods=methods(), resume=kept)) == 0
+    stock = trained(transformers.Trainer, "single", tmp_path, model=adapted())
+    assert gap(stock, trained(Trainer, "single", tmp_path, model=adapted())) == 0 < gap(stock, whole)
+
+
+def test_training_goes_on_from_where_it_has_ended(tmp_path: Path) -> None:
+    stock, ours = (trained(kind, "single", tmp_path) for kind in (transformers.Trainer, Trainer))
+    stock.train()
+    ours.train()
+    assert gap(stock, ours) < 1e-12
+    assert ours.engine.number == STEPS
 
 
 def test_each_training_of_a_model_init_is_the_first(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +80,9 @@ def built(trainer: type[Any], kind: str, folder: Path, arguments: Any = None, **
 def trained(*args: Any, resume: Any = None, **options: Any) -> Any:
     """The same, trained."""
     trainer = built(*args, **options)
-    trainer.train(resume)
+    # Before each training accelerate looks through every object of this process, for longer than the training takes.
+    with mock.patch("accelerate.utils.memory.gc"):
+        trainer.train(resume)
     return trainer
 
 

@@ -7,6 +7,7 @@ import torch
 
 from ftreg._base.atomic import write_atomically
 from ftreg._base.errors import UsageError
+from ftreg.core.checkpoint_reader import check_checksums
 from ftreg.core.engine import Engine
 from ftreg.core.step_log import counted
 
@@ -39,6 +40,10 @@ def read_state(engine: Engine, folder: str) -> dict[str, Any] | None:
         UsageError: there is none, or it is of other methods.
     """
     path = Path(folder) / FILE
+    if not path.parent.is_dir():
+        raise UsageError(
+            f"resume_from_checkpoint {folder}: no such folder; give one of a Trainer's checkpoint-... folders"
+        )
     if not path.is_file():
         if engine.methods:
             names = ", ".join(method.name for method in engine.methods)
@@ -48,9 +53,13 @@ def read_state(engine: Engine, folder: str) -> dict[str, Any] | None:
             )
         return None
     try:
+        check_checksums(str(path), "resume_from_checkpoint")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # whatever its pickle asks for
-        raise UsageError(f"{path} is damaged, or no state of methods; give another checkpoint") from None
+        whole = state.keys() == {"counts", "methods", "added"}
+    except Exception:  # a wrong checksum, or whatever its pickle asks for
+        whole = False
+    if not whole:
+        raise UsageError(f"{path} is damaged, or no state of methods; give another checkpoint")
     saved, own = [*state["methods"]], [method.name for method in engine.methods]
     if saved != own:
         raise UsageError(

@@ -7,6 +7,8 @@ from transformers.training_args import ParallelMode
 
 from ftreg._base.errors import UsageError
 
+COMPILED = "would compile the whole engine, again in each step; compile the model's layers (layer.compile())"
+
 
 def check_arguments(args: Any) -> None:
     """Refuse training arguments that do not go with an engine.
@@ -22,7 +24,7 @@ def check_arguments(args: Any) -> None:
         "deepspeed": split,
         "fsdp": split,
         "parallelism_config": split,
-        "torch_compile": "would compile the whole engine, passes and all; compile the model's layers (layer.compile())",
+        "torch_compile": COMPILED,
         "use_liger_kernel": "puts losses into the model that an engine does not call; leave it out",
         "auto_find_batch_size": "begins again in the middle of the methods' training; give per_device_train_batch_size",
     }
@@ -66,6 +68,9 @@ def check_trainer(trainer: Any, below: Sequence[type]) -> None:
     ):
         if found:
             raise UsageError(f"{what} {split}")
+    compiler = getattr(trainer.accelerator.state, "dynamo_plugin", None)
+    if compiler is not None and str(compiler.backend.value).lower() != "no":
+        raise UsageError(f"accelerate's dynamo_backend {COMPILED}")
     for cls in below:
         if "compute_loss" in vars(cls):
             raise UsageError(

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytorch_lightning as pl
 import torch
@@ -101,7 +102,6 @@ def manual(backbone: str, methods: Methods, folder: Path, broken: bool) -> Weigh
 def hugging_face(backbone: str, methods: Methods, folder: Path, broken: bool) -> Weights:
     """Train with Hugging Face's Trainer."""
     import transformers
-    from transformers.trainer_callback import PrinterCallback
 
     from ftreg.huggingface import Trainer
 
@@ -123,8 +123,9 @@ def hugging_face(backbone: str, methods: Methods, folder: Path, broken: bool) ->
     rows = [{key: value[row] for key, value in batch.items()} for batch in batches() for row in range(4)]
     for stop in (BREAK, STEPS) if broken else (STEPS,):
         trainer = Recipe(model_of(backbone), arguments, train_dataset=rows, methods=methods(), callbacks=[Stop()])
-        trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=stop == STEPS and broken)
+        trainer.remove_callback(transformers.PrinterCallback)
+        with mock.patch("accelerate.utils.memory.gc"):  # it would look through all objects, for longer than this takes
+            trainer.train(resume_from_checkpoint=stop == STEPS and broken)
     return ends(trainer.engine)
 
 

@@ -100,6 +100,7 @@ def without(held: Tensors, part: str) -> Tensors:
         (dict, {"num_hidden_layers": 3}, "16 of .* are missing: .*layer.2"),
         (lambda held: {f"roberta.{n}": t for n, t in held.items()}, {}, "under 'roberta.', where this .* has bert."),
         (lambda held: {f"student.bert.{n}": t for n, t in held.items()}, {}, "under 'student.bert.'"),
+        (lambda held: {f"lm.{n}": t for n, t in held.items()}, {}, "under 'lm.', .*; if they are .*, rename them"),
         (
             lambda held: {**held, **{f"teacher.{n}": t.clone() for n, t in held.items()}},
             {},
@@ -123,6 +124,28 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None
     folder = Path(checkpoint(tmp_path, "distilbert"))
     configure(folder, **configuration("bert").to_dict())
     assert "are missing: " in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "entries", "line"),
+    [
+        ("bert", {"model_type": "roberta"}, r"architectures=\['BertModel'\], and model_type=roberta"),
+        ("roberta", {"model_type": "bert"}, r"architectures=\['RobertaModel'\], and model_type=bert"),
+        ("roberta", {"model_type": "xlm-roberta"}, ""),
+        ("bert", {"architectures": ["BertForTasksOfMyOwn"]}, ""),
+        ("bert", {"architectures": None}, ""),
+        ("bert", {"architectures": ["RobertaModel", "BertModel"]}, ""),
+    ],
+)
+def test_a_configuration_that_contradicts_itself_is_refused(
+    tmp_path: Path, architecture: str, entries: dict[str, Any], line: str
+) -> None:
+    folder = Path(checkpoint(tmp_path, architecture))
+    configure(folder, **entries)
+    if line:
+        assert re.search(line, refusal(folder))
+    else:
+        Encoder(str(folder), ("a", "b"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

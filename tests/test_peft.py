@@ -96,6 +96,19 @@ def test_mixing_a_mixes_the_merged_weight(monkeypatch: pytest.MonkeyPatch, rank_
         assert not torch.allclose(expected, given(**batch("one label")).loss)
 
 
+def test_adapters_that_transformers_has_put_in_are_mixed_alike() -> None:
+    given = model("bert", "one label")
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        given.add_adapter(peft.LoraConfig(**LORA | {"task_type": None}))
+    method = Mixout()
+    Engine(given, [method])
+    assert method._anchors.keys() == {
+        f"model.{name}" for name, p in given.named_parameters() if "lora_A" in name and p.requires_grad
+    }
+    assert not any(anchor.any() for anchor in method._anchors.values())
+
+
 def test_all_mixed_is_the_pretrained_model() -> None:
     given = tuned()
     engine = Engine(given, [Mixout(p=1.0)]).train()

@@ -9,6 +9,7 @@ from torch import Tensor
 from ftreg._base.errors import UsageError
 from ftreg._base.names import unknown
 from ftreg.core.criteria import Criterion
+from ftreg.encoder.attention import check_windows
 from ftreg.encoder.encoder import Encoder
 
 OURS = ("row_ids", "valid", "lengths", "scale", "task")
@@ -37,6 +38,9 @@ def check_batch(batch: Mapping[str, Any], encoder: Encoder, criterion: Criterion
     for key in batch:
         if key not in valid:
             raise UsageError(unknown("the model takes no", key, valid) + "; leave it out of the batch")
+    mask = batch.get("attention_mask")
+    if isinstance(mask, Tensor) and mask.shape == ids.shape:
+        check_windows(encoder.model, mask.flatten(0, -2))
     names = batch.get("row_ids")
     if names is not None and (
         not isinstance(names, Tensor) or names.shape != ids.shape[:1] or names.is_floating_point()

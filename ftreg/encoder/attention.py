@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
 from ftreg._base.errors import UsageError
@@ -37,8 +38,33 @@ def _objection(config: Any, name: str) -> str:
     cls: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(config), None)
     if name == "sdpa" and cls is not None and not cls._supports_sdpa:
         return "transformers has none for it"
-    windows = "sliding_attention" in (getattr(config, "layer_types", None) or ())
-    if name == "eager" and windows and torch.get_default_dtype() == torch.float64:
+    if name == "eager" and _windows(config) and torch.get_default_dtype() == torch.float64:
         # transformers adds float64's least number as a mask and takes the softmax in float32, where that is −∞.
         return "in float64 its softmax is NaN where all tokens of a window are padding"
     return ""
+
+
+def check_windows(model: Any, mask: Tensor) -> None:
+    """Refuse a batch in which a window holds nothing but padding, where that makes NaN: see `_objection`.
+
+    Args:
+        model: that somebody else has built.
+        mask: 1 on real tokens [batch, tokens].
+
+    Raises:
+        UsageError: says what to do.
+    """
+    config: Any = model.config
+    if model.dtype != torch.float64 or config._attn_implementation != "eager" or not _windows(config):
+        return
+    reach = int(config.sliding_window)
+    seen = torch.nn.functional.max_pool1d(mask.double(), 2 * reach + 1, stride=1, padding=reach)
+    if not bool(seen.all()):
+        raise UsageError(
+            f"{type(model).__name__} with eager attention in float64 makes NaN of this batch, where all that a token "
+            f"sees within {reach} places is padding; load the model with attn_implementation='sdpa'"
+        )
+
+
+def _windows(config: Any) -> bool:
+    return "sliding_attention" in (getattr(config, "layer_types", None) or ())

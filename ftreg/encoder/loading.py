@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification
 from transformers.utils import logging
 
 from ftreg._base.checks import typed
 from ftreg._base.errors import UsageError
+from ftreg._base.names import listed
 from ftreg.encoder.attention import implementation
 from ftreg.encoder.backbone import Backbone, Stamp, resolve, stamp
 from ftreg.encoder.heads import Policy, with_head
@@ -199,6 +201,7 @@ def load_model(
     """
     with telling(backbone.name, "no model can be made as config.json describes it"), torch.device("meta"):
         empty = auto.from_config(config, **_options(attention))
+    _check_declared(config, empty)
     base, names = empty.base_model_prefix, [*empty.state_dict()]
     encoder = [name for name in names if name.startswith(f"{base}.")]
     file, held = read_weights(backbone.path)
@@ -228,6 +231,25 @@ def load_model(
     if lost:
         notes.append(f"{file} has no pooler, as after masked language modelling; a new one is drawn")
     return Loaded(model, fresh, tuple(notes))
+
+
+def _check_declared(config: Any, model: Any) -> None:
+    """Refuse a `config.json` whose `architectures` are of another family than its `model_type`.
+
+    BERT's weights have RoBERTa's names and shapes, but not its positions: nothing but that entry tells.
+    """
+    declared = {name: getattr(transformers, str(name), None) for name in listed(config.architectures)}
+    other = [name for name, cls in declared.items() if _family(cls) not in (None, model.base_model_prefix)]
+    if other and len(other) == len(declared):
+        raise UsageError(
+            f"config.json has architectures={other}, and model_type={config.model_type}, another family; "
+            f"mend the one that is wrong"
+        )
+
+
+def _family(cls: Any) -> str | None:
+    """Return the base-model prefix of a class of transformers; None where it is none, or has no prefix."""
+    return (getattr(cls, "base_model_prefix", None) or None) if isinstance(cls, type) else None
 
 
 def _options(attention: str | None) -> dict[str, Any]:

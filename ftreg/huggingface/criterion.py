@@ -13,6 +13,7 @@ from ftreg.core.criteria import (
     ClassOrScore,
     Criterion,
     MultiLabel,
+    OfOutput,
     Regression,
     SingleLabel,
     TokenClassification,
@@ -87,7 +88,7 @@ def counted(criterion: Criterion, batch: Mapping[str, Any]) -> Tensor:
     return torch.tensor(len(ids), device=ids.device) if isinstance(ids, Tensor) else torch.tensor(0)
 
 
-class RowByRow(Criterion):
+class RowByRow(OfOutput):
     """A Trainer's `compute_loss_func`, called on one example at a time; whole batches tell whether that is the same.
 
     Args:
@@ -97,11 +98,9 @@ class RowByRow(Criterion):
 
     def __init__(self, function: Callable[..., Any], head: Criterion) -> None:
         self._function, self._head = function, head
-        self._output: Any = None
 
     def answer(self, output: Any) -> Tensor:
-        self._output = output
-        return self._head.answer(output)
+        return self.keep(self._head.answer(output), output)
 
     def divergence(self, p: Tensor, q: Tensor, mask: Tensor, between: Between) -> Float[Tensor, "batch"]:
         return self._head.divergence(p, q, mask, between)
@@ -110,7 +109,7 @@ class RowByRow(Criterion):
         return (self.target(batch) != IGNORED).flatten(1).sum(1).float() if self.target(batch).ndim > 1 else None
 
     def losses(self, answer: Tensor, batch: Mapping[str, Any]) -> Float[Tensor, "batch"]:
-        labels, output = self.target(batch), self._output
+        labels, output = self.target(batch), self.output_of(answer)
         counts = (labels != IGNORED).view(len(labels), -1).sum(1)
         rows = []
         for row in range(len(labels)):

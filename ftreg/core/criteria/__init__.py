@@ -11,6 +11,7 @@ from ftreg.core.criteria.examples import MultiLabel as MultiLabel
 from ftreg.core.criteria.examples import MultipleChoice as MultipleChoice
 from ftreg.core.criteria.examples import Regression as Regression
 from ftreg.core.criteria.examples import SingleLabel as SingleLabel
+from ftreg.core.criteria.outputs import OfOutput as OfOutput
 from ftreg.core.criteria.tokens import MaskedLanguageModel as MaskedLanguageModel
 from ftreg.core.criteria.tokens import QuestionAnswering as QuestionAnswering
 from ftreg.core.criteria.tokens import TokenClassification as TokenClassification

@@ -1,7 +1,7 @@
 """These criteria are for tasks with one answer an example: classes, labels, scores, choices."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor
 from ftreg._base.checks import within
 from ftreg._base.errors import UsageError
 from ftreg.core.criteria.criterion import Between, Criterion
+from ftreg.core.criteria.outputs import OfOutput
 
 
 class SingleLabel(Criterion):
@@ -104,7 +105,7 @@ class ClassOrScore(Criterion):
         return self._score if answer.shape[-1] == 1 else self._classes
 
 
-class Custom(Criterion):
+class Custom(OfOutput):
     """A user's function makes the loss of each example [batch] of the model's output and the batch.
 
     Args:
@@ -115,30 +116,17 @@ class Custom(Criterion):
         UsageError: one of them is no function.
     """
 
-    reads_output: ClassVar[bool] = True
-
     def __init__(self, function: Any, divergence: Any = None) -> None:
         for name, value in {"function": function, "divergence": divergence}.items():
             if not callable(value) and not (name == "divergence" and value is None):
                 raise UsageError(f"criterion: {name} is {value!r}; give a function, or one of ftreg.criteria")
         self._function, self._divergence = function, divergence
-        self._latest: Any = (None, None)
 
     def answer(self, output: Any) -> Tensor:
-        answer = super().answer(output)
-        self._latest = answer, output
-        return answer
+        return self.keep(super().answer(output), output)
 
     def losses(self, answer: Tensor, batch: Mapping[str, Any]) -> Float[Tensor, "batch"]:
-        read, output = self._latest
-        self._latest = None, None
-        # The logits of a head that a method has put there are read off no output.
-        if read is not answer:
-            raise UsageError(
-                "criterion: the function judges the model's whole output, and a method makes the logits without it; "
-                "give one of ftreg.criteria in its place, or leave out what replaces or caches the head"
-            )
-        losses = self._function(output, batch)
+        losses = self._function(self.output_of(answer), batch)
         if not isinstance(losses, Tensor) or losses.shape != (len(answer),):
             found = f"shape {list(losses.shape)}" if isinstance(losses, Tensor) else f"a {type(losses).__name__}"
             raise UsageError(

@@ -56,9 +56,11 @@ def test_label_smoothing(kind: str, tmp_path: Path) -> None:
     assert gap(ours, trained(Trainer, kind, tmp_path)) > 1e-5  # and does something
 
 
-def test_an_unlabelled_row_does_not_count(tmp_path: Path) -> None:
-    data = [{**row, "labels": -100 if number % 3 else 1} for number, row in enumerate(rows("single"))]
-    stock, ours = (trained(kind, "single", tmp_path, train_dataset=data) for kind in (transformers.Trainer, Trainer))
+@pytest.mark.parametrize("kind", ["single", "span"])
+def test_an_unlabelled_row_does_not_count(kind: str, tmp_path: Path) -> None:
+    none = {"single": {"labels": -100}, "span": {"end_positions": 8}}[kind]
+    data = [{**row, **(none if number % 3 else {})} for number, row in enumerate(rows(kind))]
+    stock, ours = (trained(t, kind, tmp_path, train_dataset=data) for t in (transformers.Trainer, Trainer))
     assert gap(stock, ours) < 1e-12
 
 

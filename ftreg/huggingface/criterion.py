@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from ftreg.core.criteria import (
     Criterion,
     MultiLabel,
     OfOutput,
+    QuestionAnswering,
     Regression,
     SingleLabel,
     TokenClassification,
@@ -50,6 +52,8 @@ def criterion_for(model: Any, smoothing: float, given: Any = None, function: Any
         return RowByRow(function, head)
     if isinstance(head, TokenClassification):
         return type(head)(reduction="batch", label_smoothing=smoothing)
+    if type(head) is QuestionAnswering and not smoothing:
+        return SpansInText()
     if not smoothing or isinstance(head, MultiLabel):  # transformers has warned that it leaves several labels as is
         return head
     if isinstance(head, SingleLabel) or (isinstance(head, ClassOrScore) and inner.config.num_labels > 1):
@@ -86,6 +90,22 @@ def counted(criterion: Criterion, batch: Mapping[str, Any]) -> Tensor:
         return (labels != IGNORED).sum()
     ids = batch.get("input_ids")
     return torch.tensor(len(ids), device=ids.device) if isinstance(ids, Tensor) else torch.tensor(0)
+
+
+class SpansInText(QuestionAnswering):
+    """transformers' mean of spans: of starts over those in a batch's texts, and of ends over those.
+
+    A part of a batch gives another share to its rows where some starts or ends are beyond the text, as there.
+    """
+
+    def losses(self, answer: Tensor, batch: Mapping[str, Any]) -> Float[Tensor, "batch"]:
+        rows, length = answer.shape[:2]
+        sides = []
+        for place, key in enumerate(self.targets):
+            position = self.target(batch, key).view(rows).clamp(0, length)
+            loss = F.cross_entropy(answer[..., place], position, reduction="none", ignore_index=length)
+            sides.append(loss * rows / (position < length).sum().clamp(min=1))
+        return (sides[0] + sides[1]) / 2
 
 
 class RowByRow(OfOutput):

@@ -136,6 +136,7 @@ class EngineMixin(Internals):
     def begin_engine(self) -> None:
         """Let the engine begin, or go on from a checkpoint: weights and optimizer are where they will be."""
         self.engine.total_steps, self.engine.number = self.state.max_steps, self.state.global_step
+        self.engine.seed = self.args.seed  # a search for hyperparameters has drawn it by now
         if self._state is not None:
             if self.args.process_index:
                 self._state["counts"]["non_finite"] = {}  # it is all ranks' sum

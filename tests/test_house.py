@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,6 +122,38 @@ def test_a_function_says_of_what() -> None:
         if isinstance(node, ast.FunctionDef) and node.name in VAGUE
     }
     assert found == PUBLIC
+
+
+INTERNALS = {
+    "ftreg/cli/lightning_cli.py",
+    "ftreg/encoder/torch_internals.py",
+    "ftreg/encoder/transformers_internals.py",
+    "ftreg/huggingface/internals.py",
+    "ftreg/lightning/internals.py",
+}
+"""Each has the private members of one library, whose versions have an upper bound for it."""
+UNDOCUMENTED = {"epoch_loop", "fit_loop"}
+
+
+@pytest.mark.parametrize("path", [*FILES, *(ROOT / "glue_tasks").rglob("*.py")], ids=lambda path: path.name)
+def test_private_members_of_libraries_are_used_in_one_file_each(path: Path) -> None:
+    name = str(path.relative_to(ROOT))
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            of = ast.unparse(node.value)
+            found |= set() if of in ("self", "cls", "os") else {f"{of}.{node.attr}"}
+        elif isinstance(node, ast.Attribute) and node.attr in UNDOCUMENTED:
+            found.add(node.attr)
+    private = {module for module in imports(path) if re.search(r"\._(?!_)", module) and not module.startswith("ftreg")}
+    assert name in INTERNALS or not found | private
+
+
+def test_upper_bounds() -> None:
+    """What has private members in use is bounded."""
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    bounded = {re.match(r"[\w-]+", one)[0] for one in dependencies if "<" in one}  # type: ignore[index]
+    assert bounded >= {"torch", "pytorch-lightning", "transformers", "jsonargparse"}
 
 
 METHODS = frozenset(exported()) | {"MultiTask"}

@@ -74,7 +74,7 @@ class Cli(Parsed):
             self.refuse(self.data())
             if not trainer.fast_dev_run:
                 self.folder = Folder(
-                    root, self._plain(), options.ckpt_path or "", self.steps_before, self.words["overwrite"]
+                    root, self._plain(), options.ckpt_path or "", self.steps_before, self.said["overwrite"]
                 )
                 if first() or not self.folder.is_ours():
                     self.folder.check()
@@ -167,11 +167,11 @@ class Cli(Parsed):
     def _begun(self) -> bool:
         return self.begun.begun
 
-    def _run_subcommand(self, subcommand: str) -> None:
+    def run_subcommand(self, subcommand: str) -> None:
         """Run the subcommand; up to the first batch, it reads: rows, weights."""
         try:
             with watched(self.trainer, self.where, self._begun), running(self._begun):
-                super()._run_subcommand(subcommand)
+                super().run_subcommand(subcommand)
         finally:
             if self.folder is not None:
                 self.folder.close()
@@ -190,7 +190,7 @@ class Cli(Parsed):
                 checkpoint = load_checkpoint(self._earlier[0], "ckpt_path")
                 check_labels(checkpoint, self.model.labels, self.model.kind)
                 check_fits(self._earlier[0], checkpoint, self.model)
-                self.sharding.check(self._earlier[0], self.trainer, self.model, self.words["reshard"])
+                self.sharding.check(self._earlier[0], self.trainer, self.model, self.said["reshard"])
         # Rows that cannot be read are found out before a folder is touched, and before an earlier run is moved aside.
         self.datamodule.setup("fit")
         _ = self.datamodule.sizes

@@ -9,6 +9,7 @@ import yaml
 from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
 
 from ftreg._base.atomic import write_atomically
+from ftreg.cli.parser import dumped
 from ftreg.lightning.printing import say
 from ftreg.run.record import recorded_methods
 from ftreg.run.result import plain
@@ -28,7 +29,7 @@ class SaveConfig(SaveConfigCallback):
         self.notices = ()
         if stage == "fit" and trainer.is_global_zero and not self.already_saved:
             self.already_saved = True
-            text = self.parser.dump(self.config, skip_none=False)
+            text = dumped(self.parser, self.config)
             path = Path(trainer.default_root_dir) / self.config_filename
             write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
             record = {**yaml.safe_load(text), "methods": [plain(method) for method in recorded_methods(trainer)]}

@@ -58,6 +58,16 @@ class Parser(LightningArgumentParser):
         raise UsageError(f"{key[1]}: {found}") from ex
 
 
+def dumped(parser: Any, config: Any) -> str:
+    """Return a configuration as YAML, options that are null included."""
+    return str(parser.dump(config, skip_none=False))  # a name that jsonargparse 5 will not know any more
+
+
+def built(parser: Any, options: dict[str, Any]) -> Any:
+    """Return the objects that a parser's classes make of options, in a namespace."""
+    return parser.instantiate_classes(parser.parse_object(options))
+
+
 def one_line(message: str, made: Callable[..., Any] | None = None) -> str:
     """Return jsonargparse's message in one line, without the dump of every type that it tried.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import LightningArgumentParser
 
 import ftreg.methods as _methods  # noqa: F401  an imported method is found by its bare name
 from ftreg._base.checks import at_least, typed
@@ -21,8 +21,9 @@ from ftreg._base.seeds import Seeds
 from ftreg.cli import evaluating, trainer_options
 from ftreg.cli.config import SaveConfig
 from ftreg.cli.declared import check_tasks, with_metrics
+from ftreg.cli.lightning_cli import CommandLine
 from ftreg.cli.option_names import CONSOLE, Names
-from ftreg.cli.parser import Parser
+from ftreg.cli.parser import Parser, built, dumped
 from ftreg.core.checkpoint_reader import load_checkpoint
 from ftreg.core.method import check_claims
 from ftreg.core.method_registry import subclasses
@@ -77,7 +78,7 @@ WORDS: dict[str, dict[str, str]] = {
 """Words that are said on the command line alone, by subcommand, with what each does."""
 
 
-class Parsed(LightningCLI):
+class Parsed(CommandLine):
     """One subcommand, of fit, validate, test and predict."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -90,21 +91,14 @@ class Parsed(LightningCLI):
         parser.link_arguments("data.labels", "model.labels", apply_on="instantiate")
         parser.link_arguments("data.kind", "model.kind", apply_on="instantiate")
 
-    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
-        """Add what is said on the command line alone."""
-        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        for name, text in WORDS[subcommand].items():
-            parser.add_argument(f"--{name}", action="store_true", help=text)
-        return parser
-
-    words: Mapping[str, bool]
-    """Which of `WORDS` were said. They are not options of a run: `config.yaml` has none of them."""
+    words = WORDS
+    said: Mapping[str, bool]
+    """Which of the words were said. They are not options of a run: `config.yaml` has none of them."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Check names first, then types and values, then what a checkpoint has to say about them."""
         self.arguments = arguments = list(args)
-        known = [name for name in self._parser(arguments[0])._option_string_actions if name.startswith("--")]
-        names = Names([name[2:] for name in known], known_callbacks(), [cls.__name__ for cls in subclasses()])
+        names = Names(self.option_names(arguments[0]), known_callbacks(), [cls.__name__ for cls in subclasses()])
         names.check(arguments[1:])
         check_callbacks(names.listed)
         check_tasks(arguments[1:])
@@ -113,8 +107,8 @@ class Parsed(LightningCLI):
         check_options(options)
         _cut(options, names.given)
         check_command(arguments[0], vars(options.trainer))
-        self.words = {name: bool(options.pop(name)) for name in WORDS[arguments[0]]}
-        for name in self.words:
+        self.said = {name: bool(options.pop(name)) for name in WORDS[arguments[0]]}
+        for name in self.said:
             if names.given.get(name, CONSOLE) != CONSOLE:
                 raise UsageError(f"{names.given[name]}: {name} is for one command; give it there, as --{name}")
         if arguments[0] == "fit":
@@ -146,8 +140,8 @@ class Parsed(LightningCLI):
                 check_options(options)
                 _cut(options, names.given)
         if arguments[0] != "fit":
-            evaluating.check_evaluation(arguments[0], options, self.words["untrained"], names.given)
-            for name in self.words:
+            evaluating.check_evaluation(arguments[0], options, self.said["untrained"], names.given)
+            for name in self.said:
                 options.pop(name, None)
 
     def default_root(self, subcommand: str) -> str:
@@ -157,9 +151,6 @@ class Parsed(LightningCLI):
         methods = "+".join(method_names(options.trainer.callbacks)) or "plain"
         seeds = "-".join(str(value) for value in options.seeds.as_dict().values())
         return f"runs/{task}/{methods}/{seeds}-{identity(self._plain(subcommand), {})[:8]}"
-
-    def _parse_ckpt_path(self) -> None:
-        """Do nothing, as it is done above: the stock one overrides the command line."""
 
     _earlier: tuple[str, dict[str, Any]] | None = None
     steps_before = 0
@@ -232,7 +223,7 @@ class Parsed(LightningCLI):
     def _plain(self, subcommand: str | None = None) -> dict[str, Any]:
         """Return the resolved configuration as plain values, without what is linked."""
         name = subcommand or str(self.subcommand)
-        text = self._parser(name).dump(self.config[name], skip_none=False)
+        text = dumped(self.parser_of(name), self.config[name])
         return with_metrics(yaml.safe_load(text))
 
 
@@ -243,7 +234,7 @@ class FitPlan(Parsed):
         """Build the data alone."""
         self.datamodule = self.data()
 
-    def _run_subcommand(self, subcommand: str) -> None:
+    def run_subcommand(self, subcommand: str) -> None:
         """Run nothing."""
 
 
@@ -257,7 +248,7 @@ def data_of(options: Mapping[str, Any]) -> GlueDataModule:
     """Return the data with these options, typed as on the command line."""
     parser = Parser()
     parser.add_class_arguments(GlueDataModule, "data")
-    made: GlueDataModule = parser.instantiate_classes(parser.parse_object({"data": options})).data
+    made: GlueDataModule = built(parser, {"data": options}).data
     return made
 
 

@@ -27,10 +27,10 @@ from ftreg.core.method import Regularizer, check_claims
 from ftreg.core.passes import Passes
 from ftreg.core.step import Scalar, Step
 from ftreg.core.step_log import StepLog
-from ftreg.core.torch_internals import around_backward
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.given import unwrapped
 from ftreg.encoder.noise import Noise, StreamKey, precision
+from ftreg.encoder.torch_internals import around_backward
 
 
 class Engine(nn.Module):

@@ -95,18 +95,3 @@ def check_fits(path: str, checkpoint: Mapping[str, Any], model: nn.Module) -> No
             raise UsageError(
                 f"{path} does not fit this model: {name} is {there} there and {here} here; give its own run's"
             )
-
-
-def check_between_steps(checkpoint: Mapping[str, Any]) -> None:
-    """Refuse to go on from anywhere but between two optimizer steps.
-
-    Raises:
-        UsageError: it was saved within a step, as callbacks do that save on an exception or by the clock.
-    """
-    batches = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress", {}).get("total", {})
-    # A batch that was taken and not worked through would be passed over.
-    if checkpoint.get("ftreg", {}).get("unused") or batches.get("ready") != batches.get("processed"):
-        raise UsageError(
-            "the checkpoint was saved within an optimizer step, and part of the step is lost: give an earlier one to "
-            "go on from, or load the weights of this one alone"
-        )

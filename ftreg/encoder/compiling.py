@@ -1,8 +1,7 @@
 """An encoder's layers are compiled with `torch.compile`; names of parameters stay."""
 
-import torch._functorch.config as functorch_config
-
 from ftreg.encoder.architecture import Architecture
+from ftreg.encoder.torch_internals import keep_buffers
 
 
 def compile_layers(architecture: Architecture) -> None:
@@ -12,6 +11,6 @@ def compile_layers(architecture: Architecture) -> None:
         UsageError: no layers were found.
     """
     # A method may ask a pass for its gradients more than once.
-    functorch_config.donated_buffer = False
+    keep_buffers()
     for layer in dict.fromkeys(architecture.layered("model.compile").layers):
         layer.compile(dynamic=True)

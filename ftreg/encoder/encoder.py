@@ -19,12 +19,13 @@ from ftreg.encoder.architecture import at_rest, example, observe
 from ftreg.encoder.given import Replaced, classes, source, takes, unwrapped
 from ftreg.encoder.heads import Policy
 from ftreg.encoder.hooks import shifted, substituted, watched
-from ftreg.encoder.loading import draw, pretrained
+from ftreg.encoder.loading import pretrained
 from ftreg.encoder.noise import seeded, stream_seed
 from ftreg.encoder.packing import Layout, Packing, supported
 from ftreg.encoder.reach import freeze_unreached, try_out
 from ftreg.encoder.recomputing import recompute
 from ftreg.encoder.start import Start
+from ftreg.encoder.transformers_internals import draw
 from ftreg.encoder.weights import Weights
 from glue_tasks.kinds import Kind
 

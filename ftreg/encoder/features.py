@@ -17,6 +17,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from ftreg._base.errors import UsageError
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.pooling import LSTM, Combine, Head, LayerAttention, ScalarMix
+from ftreg.encoder.torch_internals import module_slots
 
 TOLERANCE = 1e-5
 """How far the first batch's logits from its features may be from the full pass's, relative to the largest."""
@@ -166,11 +167,12 @@ class _Given(nn.Module):
 def _instead(model: Any, output: Any) -> Iterator[None]:
     """Let the model's head read `output` in place of what its base model puts out."""
     name = model.base_model_prefix
-    base, model._modules[name] = model._modules[name], _Given(output)
+    parts = module_slots(model)
+    base, parts[name] = parts[name], _Given(output)
     try:
         yield
     finally:
-        model._modules[name] = base
+        parts[name] = base
 
 
 def _reads_vectors(head: nn.Module) -> bool:

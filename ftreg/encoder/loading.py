@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification
 from transformers.utils import logging
 
@@ -277,13 +277,3 @@ def _deeper(unexpected: Collection[str], encoder: Collection[str], base: str) ->
     known = {re.sub(r"\.\d+\.", ".N.", name) for name in encoder}
     named = ((key, key if key.startswith(f"{base}.") else f"{base}.{key}") for key in sorted(unexpected))
     return next((key for key, name in named if re.sub(r"\.\d+\.", ".N.", name) in known), None)
-
-
-def draw(model: Any, module: nn.Module) -> None:
-    """Draw a part's weights afresh, as the model's architecture draws them: children first, as some correct theirs."""
-    for child in module.children():
-        draw(model, child)
-    for parameter in module.parameters(recurse=False):
-        parameter._is_hf_initialized = False  # type: ignore[attr-defined]
-    module._is_hf_initialized = False  # type: ignore[assignment]
-    model._init_weights(module)

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ftreg.encoder.transformers_internals import attention_of
+
 PACKABLE = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert"})
 """Architectures with absolute positions, whose layer stack is a module that takes hidden states and a mask."""
 
@@ -82,7 +84,7 @@ class Packing:
     def __init__(self, model: nn.Module, stack: nn.Module) -> None:
         self.layout: Layout | None = None
         self._shape = (0, 0)
-        self._additive = model.config._attn_implementation == "eager"  # type: ignore[union-attr]
+        self._additive = attention_of(model.config) == "eager"
         stack.register_forward_pre_hook(self._before, with_kwargs=True)
         stack.register_forward_hook(self._after)
 
@@ -108,7 +110,7 @@ def supported(model: nn.Module) -> bool:
     config: Any = model.config
     return (
         config.model_type in PACKABLE
-        and config._attn_implementation in ("eager", "sdpa")
+        and attention_of(config) in ("eager", "sdpa")
         and not getattr(config, "is_decoder", False)
         and getattr(config, "position_embedding_type", None) in (None, "absolute")
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ftreg._base.errors import UsageError
 from ftreg.encoder.architecture import at_rest
+from ftreg.encoder.transformers_internals import attention_of
 from ftreg.encoder.weight_files import cause_of
 
 LONG, SHORT = 5, 3
@@ -39,7 +40,7 @@ def check_classifier(model: Any, backbone: str) -> None:
     if words is None:
         raise UsageError(f"backbone {backbone}: {type(model).__name__} has no input embeddings to perturb; {GIVE}")
     at = next(words.parameters())
-    key = (backbone, type(model).__name__, str(at.dtype), str(model.config._attn_implementation), str(model.config))
+    key = (backbone, type(model).__name__, str(at.dtype), attention_of(model.config), str(model.config))
     if key in _passed or at.is_meta:
         return
     try:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from ftreg.encoder.torch_internals import parameter_slots
+
 
 class Weights:
     """This has all parameters of `root` by name, and every place where each of them is used.
@@ -24,7 +26,7 @@ class Weights:
         # A tied parameter sits in several modules: all of its places are swapped together.
         self._places = [
             (
-                root.get_submodule(path.rpartition(".")[0])._parameters,
+                parameter_slots(root.get_submodule(path.rpartition(".")[0])),
                 path.rpartition(".")[2],
                 names[id(parameter)],
             )
@@ -36,7 +38,7 @@ class Weights:
         if not new and not self.current:
             return
         for slots, key, name in self._places:
-            slots[key] = new.get(name, self.real[name])  # type: ignore[assignment]
+            slots[key] = new.get(name, self.real[name])
         self.current = new
 
     def restore(self) -> None:

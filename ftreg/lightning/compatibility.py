@@ -14,6 +14,7 @@ from ftreg.core.method import Regularizer, Slot, check_claims, owner
 from ftreg.core.method_registry import task_heads
 from ftreg.core.roles import TaskHeads
 from ftreg.encoder.matching import check_rows
+from ftreg.lightning.internals import saved_progress
 from ftreg.lightning.tried import ALIASES, CALLBACKS, OPTIONS, PLUGINS, PRECISIONS, STRATEGIES, Given, Tried
 from glue_tasks.data import GlueDataModule
 
@@ -147,6 +148,21 @@ def check_precision(asked: Any, trainer: pl.Trainer) -> None:
         raise UsageError(
             f"trainer.precision={name} is not to be had on this device, where Lightning takes {trainer.precision}; "
             f"give trainer.precision={trainer.precision}"
+        )
+
+
+def check_between_steps(checkpoint: Mapping[str, Any]) -> None:
+    """Refuse to go on from anywhere but between two optimizer steps.
+
+    Raises:
+        UsageError: it was saved within a step, as callbacks do that save on an exception or by the clock.
+    """
+    batches = saved_progress(checkpoint).get("total", {})
+    # A batch that was taken and not worked through would be passed over.
+    if checkpoint.get("ftreg", {}).get("unused") or batches.get("ready") != batches.get("processed"):
+        raise UsageError(
+            "the checkpoint was saved within an optimizer step, and part of the step is lost: give an earlier one to "
+            "go on from, or load the weights of this one alone"
         )
 
 

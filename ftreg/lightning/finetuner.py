@@ -13,7 +13,7 @@ from ftreg._base.errors import UsageError
 from ftreg.core.divergence_guard import DivergenceGuard
 from ftreg.core.engine import Engine, total
 from ftreg.core.method import Regularizer
-from ftreg.core.method_registry import check_between_steps, check_labels, describe, rebuild
+from ftreg.core.method_registry import check_labels, describe, rebuild
 from ftreg.core.optimizer import adamw, anchors_of, clip
 from ftreg.core.step import Scalar
 from ftreg.core.step_log import StepLog, counted
@@ -21,7 +21,8 @@ from ftreg.core.tally import Tally
 from ftreg.encoder.compiling import compile_layers
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.heads import Policy
-from ftreg.lightning.compatibility import check_methods, check_trainer
+from ftreg.lightning.compatibility import check_between_steps, check_methods, check_trainer
+from ftreg.lightning.internals import batch_number, has_trainer
 from ftreg.lightning.module import EngineModule
 from ftreg.lightning.predictions import Collector, Predictions, log_scores
 from ftreg.lightning.step_logging import log_step, logs_now
@@ -103,7 +104,7 @@ class FineTuner(EngineModule):
     @property
     def methods(self) -> list[Regularizer]:
         """The methods of this run, in the trainer's order; of the checkpoint, without a trainer."""
-        if self._trainer is None:
+        if not has_trainer(self):
             return self._methods
         return [c for c in cast(Any, self.trainer).callbacks if isinstance(c, Regularizer)]
 
@@ -117,14 +118,14 @@ class FineTuner(EngineModule):
 
     def configure_model(self) -> None:
         if not hasattr(self, "encoder"):
-            on_cpu = self._trainer is None or self.trainer.strategy.root_device.type == "cpu"
+            on_cpu = not has_trainer(self) or self.trainer.strategy.root_device.type == "cpu"
             either = ("eager", "sdpa") if on_cpu else ("sdpa", "eager")
             attention = either if self.attention == "auto" else self.attention
             more = (attention, self.packing, self.gradient_checkpointing, self.head, self.kind)
             self.encoder = Encoder(self.backbone, self.labels, self.init_seed, *more)
             if self.compiled:
                 compile_layers(self.encoder.architecture)
-        fitting = self._trainer is not None and self.trainer.state.fn == "fit"
+        fitting = has_trainer(self) and self.trainer.state.fn == "fit"
         engine = Engine(self.encoder, seed=self.init_seed)
         engine.adopt(self.methods, fitting)
         # No part of this module: the encoder is one, under its own name.
@@ -151,7 +152,7 @@ class FineTuner(EngineModule):
         """Tell the engine where the trainer is, which also counts steps that fp16 has skipped."""
         at: Any = self.trainer
         self.engine.number = at.global_step
-        self.engine.micro_batch = at.fit_loop.epoch_loop.total_batch_idx  # survives a resumption
+        self.engine.micro_batch = batch_number(at)
         self.engine.scaler = getattr(at.precision_plugin, "scaler", None)
         self.engine.log.logs = logs_now(at)
 
@@ -236,10 +237,10 @@ class FineTuner(EngineModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         record = checkpoint.get("ftreg", {})
         check_labels(checkpoint, self.labels, self.kind)
-        if self._trainer is not None and self.trainer.state.fn == "fit":
+        if has_trainer(self) and self.trainer.state.fn == "fit":
             check_between_steps(checkpoint)
         self.encoder.start.passed = True
         self._non_finite = {} if self.global_rank else dict(record.get("non_finite", {}))  # it is all ranks' sum
-        if self._trainer is None:
+        if not has_trainer(self):
             self._methods = rebuild(record.get("methods", []))
             self.engine.adopt(self._methods, fitting=False)

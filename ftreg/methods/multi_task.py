@@ -25,8 +25,9 @@ from ftreg._base.errors import UsageError
 from ftreg.core.roles import TaskHeads
 from ftreg.core.step import Scalar, Step
 from ftreg.encoder.encoder import Encoder
-from ftreg.encoder.loading import draw
 from ftreg.encoder.noise import seeded, stream_seed
+from ftreg.encoder.torch_internals import module_slots
+from ftreg.encoder.transformers_internals import draw, finish_drawing
 from ftreg.methods import _held_out
 
 PLAIN = ""
@@ -87,7 +88,7 @@ class MultiTask(TaskHeads):
         """Let every pass of this step run through the head of the batch's task."""
         task = str(batch.get("task", PLAIN))
         self._task = task if task in self.heads else PLAIN
-        modules, plain = encoder.model._modules, dict(_head(encoder.model))
+        modules, plain = module_slots(encoder.model), dict(_head(encoder.model))
         if self._task != PLAIN:
             modules.update(dict(encoder.parts[self.name].get_submodule(_key(self._task)).named_children()))
         try:
@@ -128,5 +129,5 @@ def _fresh(encoder: Encoder, task: str, labels: Sequence[str]) -> nn.ModuleDict:
         draw(model, head)
         for name, module in head.items():
             setattr(model, name, module)
-        model._init_weights(model)  # where some draw their last layer
+        finish_drawing(model)
     return head.to(encoder.model.device).train(encoder.model.training)

@@ -9,6 +9,7 @@ from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_warn
 
+from ftreg.lightning.internals import batch_number
 from ftreg.run.interruption import Interruptions
 
 TIMES = 10
@@ -34,12 +35,12 @@ class Evaluations(pl.Callback):
         # Every optimizer step has exactly this many micro-batches, so these are its ends.
         micro = trainer.accumulate_grad_batches
         self._points = [point * micro for point in evaluation_steps(int(trainer.estimated_stepping_batches))]
-        self._aim(trainer, trainer.fit_loop.total_batch_idx + 1)
+        self._aim(trainer, batch_number(trainer) + 1)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Mapping[str, Any], batch_idx: int
     ) -> None:
-        self._aim(trainer, trainer.fit_loop.total_batch_idx + 1)
+        self._aim(trainer, batch_number(trainer) + 1)
 
     def _aim(self, trainer: pl.Trainer, count: int) -> None:
         # Lightning evaluates when the number of micro-batches is a multiple of `val_check_batch`; at or below

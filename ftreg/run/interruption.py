@@ -18,6 +18,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities import rank_zero_only
 
 from ftreg._base.errors import INTERRUPTED, STOPPED
+from ftreg.lightning.internals import batch_number, batch_of_epoch
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
 _trained: list[Path] = []
@@ -140,5 +141,5 @@ def evaluates(trainer: pl.Trainer) -> bool:
     if every is None or every == float("inf"):
         return False
     if epochs is None:
-        return (trainer.fit_loop.total_batch_idx + 1) % every == 0
-    return (trainer.current_epoch + 1) % epochs == 0 and (trainer.fit_loop.epoch_loop.batch_idx + 1) % every == 0
+        return (batch_number(trainer) + 1) % every == 0
+    return (trainer.current_epoch + 1) % epochs == 0 and (batch_of_epoch(trainer) + 1) % every == 0

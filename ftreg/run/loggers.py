@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import WandbLogger as LightningWandbLogger
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from ftreg.lightning.internals import unwritten_row
 from ftreg.lightning.printing import say
 from ftreg.run.history import History
 from ftreg.run.places import CELL, METRICS
@@ -95,11 +96,9 @@ class Continuity(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        progress: Any = trainer.fit_loop.epoch_loop.batch_progress.total
-        connector = trainer._logger_connector
         # Lightning writes what a step has logged after the hooks at its end, and a kill may come between.
-        if progress.completed < progress.processed and connector.should_update_logs:
-            row = {name: float(value) for name, value in connector.metrics["log"].items()}
+        row = unwritten_row(trainer)
+        if row is not None:
             checkpoint[DUE] = {**row, "epoch": trainer.current_epoch}
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and logger.rows is not None:

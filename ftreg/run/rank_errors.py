@@ -21,6 +21,7 @@ import torch.distributed
 from ftreg._base.errors import LOST, DivergedError
 from ftreg._base.launch import launch
 from ftreg._base.messages import TRACEBACK, known, shortened, told
+from ftreg.lightning.internals import started_processes
 from ftreg.run.rank_watch import Sign, Watch, Where, clear, kill, limit
 
 FOLLOWS = re.compile(
@@ -47,7 +48,6 @@ def watched(trainer: pl.Trainer, where: Where, begun: Callable[[], bool]) -> Ite
         SystemExit: this rank or another one has failed; the line is printed.
     """
     folder, world = Path(trainer.default_root_dir) / ".ranks", trainer.world_size
-    launcher: Any = trainer.strategy.launcher
     environment = getattr(trainer.strategy, "cluster_environment", None)
     starts = environment is not None and not environment.creates_processes_externally
     first, rank = trainer.local_rank == 0, trainer.global_rank
@@ -58,7 +58,7 @@ def watched(trainer: pl.Trainer, where: Where, begun: Callable[[], bool]) -> Ite
         return
 
     def processes() -> list[Any]:
-        _started[:] = getattr(launcher, "procs", []) or _started
+        _started[:] = started_processes(trainer) or _started
         return _started
 
     def end(code: int) -> None:

@@ -12,6 +12,8 @@ import pytorch_lightning as pl
 from torch import nn
 
 from ftreg._base.errors import UsageError
+from ftreg.encoder.torch_internals import dropout_rate
+from ftreg.lightning.internals import saved_loaders, saved_progress
 from ftreg.run.records import built
 from ftreg.run.result import Share, plain
 from ftreg.run.wording import share_in_words
@@ -74,7 +76,7 @@ class Sharding(pl.Callback):
         if trainer.state.fn == "fit":
             for loader in _loaders(checkpoint):
                 _move(loader, checkpoint, trainer.world_size, trainer.accumulate_grad_batches)
-            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+            progress = saved_progress(checkpoint)
             old = self.before[-1].accumulation if self.before else trainer.accumulate_grad_batches
             for counts in (progress["total"], progress["current"]):
                 ready = counts["ready"]
@@ -100,7 +102,8 @@ def alike(one: Share, other: Share) -> bool:
 def drops(model: nn.Module) -> bool:
     """Return whether anything in a network is, or by its configuration may be, dropped at random in training."""
     for module in model.modules():
-        kept = {"p": module.p} if isinstance(module, nn.modules.dropout._DropoutNd) else vars(module)
+        rate = dropout_rate(module)
+        kept = vars(module) if rate is None else {"p": rate}
         options = {name: value for name, value in kept.items() if name == "p" or "drop" in name}
         config: Any = getattr(module, "config", None)
         if hasattr(config, "to_dict"):
@@ -113,7 +116,7 @@ def drops(model: nn.Module) -> bool:
 def _loaders(checkpoint: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the states of the training loader: the data module keeps one, and Lightning another."""
     found: Sequence[Any] = [checkpoint.get("GlueDataModule", {}).get("train")]
-    found = [*found, *checkpoint.get("loops", {}).get("fit_loop", {}).get("state_dict", {}).get("combined_loader", [])]
+    found = [*found, *saved_loaders(checkpoint)]
     yield from (state for state in found if isinstance(state, dict) and {"world", "accumulate"} <= state.keys())
 
 

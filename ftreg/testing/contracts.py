@@ -12,7 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor
 
 from ftreg.__main__ import main
 from ftreg.core.criteria import criterion_of
@@ -21,6 +21,7 @@ from ftreg.core.method_registry import structural
 from ftreg.core.step import Step
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.noise import StreamKey
+from ftreg.encoder.torch_internals import dropout_rate, hooks_on
 from ftreg.lightning.finetuner import FineTuner
 from ftreg.run.places import CONFIG, RESULT
 from ftreg.testing.cases import Case, companions
@@ -262,11 +263,11 @@ def _footprint(model: FineTuner) -> dict[str, Any]:
     found: dict[str, Any] = {"the keys of state_dict": [*model.state_dict()]}
     for name, p in model.named_parameters():
         found[f"parameter {name}"] = (type(p), p.is_leaf, p.requires_grad)
-        found[f"hooks on parameter {name}"] = (p._backward_hooks, getattr(p, "_post_accumulate_grad_hooks", None))
+        found[f"hooks on parameter {name}"] = hooks_on(p)
     for path, module in model.encoder.named_modules():
         found[f"training mode of {path}"] = module.training
         hooks = {name: len(value) for name, value in vars(module).items() if name.endswith("_hooks") and value}
         found[f"hooks of {path}"] = hooks
-        if isinstance(module, nn.modules.dropout._DropoutNd):
+        if dropout_rate(module) is not None:
             found[f"dropout {path}"] = module.p
     return found

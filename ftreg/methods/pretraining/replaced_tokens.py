@@ -31,6 +31,7 @@ from ftreg.core.step import Step
 from ftreg.encoder.architecture import observe
 from ftreg.encoder.encoder import Encoder
 from ftreg.encoder.noise import seeded, stream_seed
+from ftreg.encoder.transformers_internals import attention_of
 from ftreg.methods.pretraining.decoder import decoder
 from ftreg.methods.pretraining.masking import MaskedBatch, Unit
 from ftreg.methods.pretraining.token_objective import TokenObjective
@@ -145,7 +146,7 @@ def generator(encoder: Encoder, layers: int) -> Any:
     config.num_hidden_layers = layers
     with seeded(stream_seed(encoder.seed, "ReplacedTokens", "generator")):
         copy: Any = AutoModel.from_config(
-            config, dtype=torch.get_default_dtype(), attn_implementation=base.config._attn_implementation
+            config, dtype=torch.get_default_dtype(), attn_implementation=attention_of(base.config)
         )
     if getattr(copy, "pooler", None) is not None:
         copy.pooler = None  # nothing reads it

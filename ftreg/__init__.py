@@ -1,6 +1,8 @@
 """Regularised fine-tuning of BERT-family encoders.
 
-Names are imported when they are first used, so `import ftreg` is quick and does not import torch.
+Public are the names here and those of `ftreg.criteria`, `ftreg.functional`, `ftreg.huggingface`, `ftreg.loggers` and
+`ftreg.testing`; all other modules may change from one version to the next. Names are imported when they are first used,
+so `import ftreg` is quick and does not import torch.
 """
 
 import importlib
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from ftreg.core.method import Slot as Slot
     from ftreg.core.optimizer import AdamW as AdamW
     from ftreg.core.optimizer import adamw as adamw
+    from ftreg.core.roles import StartsFromFits as StartsFromFits
+    from ftreg.core.roles import TaskHeads as TaskHeads
     from ftreg.core.step import Prediction as Prediction
     from ftreg.core.step import Scalar as Scalar
     from ftreg.core.step import Step as Step
@@ -75,9 +79,11 @@ _HOMES = {
     "Scalar": "ftreg.core.step",
     "Slot": "ftreg.core.method",
     "SMART": "ftreg.methods.smart",
+    "StartsFromFits": "ftreg.core.roles",
     "Step": "ftreg.core.step",
     "StreamKey": "ftreg.encoder.noise",
     "task_losses": "ftreg.functional.losses",
+    "TaskHeads": "ftreg.core.roles",
     "TwoStage": "ftreg.methods.two_stage",
     "typed": "ftreg._base.checks",
     "UsageError": "ftreg._base.errors",

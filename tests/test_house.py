@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import ftreg
 from ftreg.testing.cases import exported
 
 ROOT = Path(__file__).parent.parent
@@ -55,6 +56,22 @@ def test_imports_point_up(path: Path) -> None:
         if parts[0] == "ftreg" and len(parts) > 1 and parts[1] in ROW:
             up = parts[1] == folder or ROW[parts[1]] < ROW[folder]
             assert up, f"{path.relative_to(ROOT)} imports {module}, which is not above it"
+
+
+def test_the_readme_shows_the_tree() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[2].partition("\n## ")[0]
+    assert {*re.findall(r"^      (\w+)/ ", text, re.MULTILINE)} == ROW.keys()
+    assert all((ROOT / "ftreg" / place).exists() for place in re.findall(r"\b(?:core|run|methods)/\w+\.py", text))
+
+
+def test_what_the_author_of_a_method_needs_is_public() -> None:
+    needed = {
+        "adamw", "at_least", "ConflictError", "Criterion", "deposit", "Encoder", "Engine", "EngineModule", "FineTuner",
+        "mixout", "Noise", "Prediction", "Regularizer", "Scalar", "Slot", "StartsFromFits", "Step", "task_losses",
+        "TaskHeads", "typed", "UsageError", "within",
+    }  # fmt: skip
+    assert needed | exported().keys() <= {*ftreg.__all__}
+    assert all(getattr(ftreg, name) is not None for name in ftreg.__all__)
 
 
 def test_tasks_know_nothing_of_methods() -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
 from ftreg._base.errors import UsageError
+from ftreg.encoder.transformers_internals import attention_of, has_sdpa
 
 
 def implementation(config: Any, wanted: str | Sequence[str], backbone: str) -> str:
@@ -36,7 +37,7 @@ def implementation(config: Any, wanted: str | Sequence[str], backbone: str) -> s
 def _objection(config: Any, name: str) -> str:
     """Why an implementation does not serve; empty if it does."""
     cls: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(config), None)
-    if name == "sdpa" and cls is not None and not cls._supports_sdpa:
+    if name == "sdpa" and cls is not None and not has_sdpa(cls):
         return "transformers has none for it"
     if name == "eager" and _windows(config) and torch.get_default_dtype() == torch.float64:
         # transformers adds float64's least number as a mask and takes the softmax in float32, where that is −∞.
@@ -55,7 +56,7 @@ def check_windows(model: Any, mask: Tensor) -> None:
         UsageError: says what to do.
     """
     config: Any = model.config
-    if model.dtype != torch.float64 or config._attn_implementation != "eager" or not _windows(config):
+    if model.dtype != torch.float64 or attention_of(config) != "eager" or not _windows(config):
         return
     reach = int(config.sliding_window)
     seen = torch.nn.functional.max_pool1d(mask.double(), 2 * reach + 1, stride=1, padding=reach)

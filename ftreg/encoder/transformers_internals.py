@@ -10,6 +10,11 @@ def attention_of(config: Any) -> str:
     return str(config._attn_implementation)
 
 
+def has_sdpa(cls: Any) -> bool:
+    """Return whether a class of models has an implementation of attention by `sdpa`."""
+    return bool(cls._supports_sdpa)
+
+
 def draw(model: Any, module: nn.Module) -> None:
     """Draw a part's weights afresh, as the model's architecture draws them: children first, as some correct theirs."""
     for child in module.children():

@@ -288,6 +288,18 @@ def test_a_function_judges_the_output_of_the_pass_that_it_belongs_to() -> None:
         Engine(model("bert", "one label"), [LayerPooling()], judged)(batch("one label"))
 
 
+def test_a_function_may_judge_a_span_by_whatever_is_in_the_batch() -> None:
+    def weighted(output: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+        starts = cross_entropy(output.start_logits, inputs["start_positions"], reduction="none")
+        ends = cross_entropy(output.end_logits, inputs["end_positions"], reduction="none")
+        return inputs["weight"] * (starts + ends) / 2
+
+    inputs, weight = batch("span"), {"weight": torch.full((3,), 2.0)}
+    own = Engine(model("bert", "span"), [FreeLB(epsilon=0)])(inputs)
+    found = Engine(model("bert", "span"), [FreeLB(epsilon=0)], weighted)(inputs | weight)
+    torch.testing.assert_close(found, 2 * own, rtol=1e-12, atol=0)
+
+
 def test_features_are_kept_of_models_that_are_run_by_their_tokens() -> None:
     inputs = left(batch("one label")) | {"row_ids": torch.tensor([5, 3, 8])}
     steady = partial(model, "roberta", "one label", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)

@@ -192,7 +192,7 @@ def test_what_changes_more_than_layers_is_refused(kind: Any, line: str) -> None:
 
 def test_a_head_that_does_not_train_cannot_go_first() -> None:
     line = refusal(tuned(task_type=None), HeadFirst())
-    assert line.startswith("HeadFirst: not with backbone given (BertForSequenceClassification): no part of its head")
+    assert line.startswith("HeadFirst: not with BertForSequenceClassification: no part of its head")
 
 
 # Every other method

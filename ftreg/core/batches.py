@@ -35,7 +35,7 @@ def check_batch(batch: Mapping[str, Any], encoder: Encoder, criterion: Criterion
         found = f"shape {list(ids.shape)}" if isinstance(ids, Tensor) else "none"
         raise UsageError(f"the batch needs input_ids of {dims} dimensions, and has {found}; perturbations go on tokens")
     valid = ["input_ids", "attention_mask", *sorted(encoder.takes), *criterion.targets, *OURS]
-    for key in batch:
+    for key in batch if not criterion.reads_output else ():  # a user's function may read any other
         if key not in valid:
             raise UsageError(unknown("the model takes no", key, valid) + "; leave it out of the batch")
     mask = batch.get("attention_mask")

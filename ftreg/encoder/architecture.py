@@ -102,7 +102,8 @@ class _Call:
 def observe(model: Any, backbone: str = "") -> Architecture:
     """Find out what a Hugging Face model is made of, without a random number drawn or a hook left behind."""
     base: nn.Module = model.base_model
-    name = f"backbone {backbone} ({type(model).__name__})"
+    kind = type(model).__name__
+    name = f"backbone {backbone} ({kind})" if backbone else kind
     try:
         with torch.no_grad(), at_rest(base):
             inputs = example(model)

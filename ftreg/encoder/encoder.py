@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ftreg.encoder.agreement import try_given
 from ftreg.encoder.architecture import at_rest, example, observe
-from ftreg.encoder.given import Replaced, classes, source, takes, unwrapped
+from ftreg.encoder.given import NOWHERE, Replaced, classes, source, takes, unwrapped
 from ftreg.encoder.heads import Policy
 from ftreg.encoder.hooks import shifted, substituted, watched
 from ftreg.encoder.loading import pretrained
@@ -118,7 +118,7 @@ class Encoder(nn.Module):
         """Whether a row is [choices, tokens], and whether its answer is one for all of its tokens together."""
         self.answer: Callable[[Any], Tensor] = _logits
         """Reads what is judged off the model's output; see `Criterion.answer`."""
-        self.architecture = observe(self.model, backbone)
+        self.architecture = observe(self.model, "" if backbone == NOWHERE else backbone)
         stack = self.architecture.stack
         self.packing = Packing(self.model, stack) if packing and stack and supported(self.model) else None
         self.features: Callable[[Mapping[str, Any]], Tensor | None] | None = None

@@ -43,14 +43,21 @@ def criterion_of(model: Any, given: Any = None) -> Criterion:
     if isinstance(given, Criterion):
         return given
     if given is not None:
-        return Custom(given)
+        custom = Custom(given)
+        custom.head = _of_head(model)
+        return custom
+    found = _of_head(model)
+    if found is None:
+        raise UsageError(
+            f"criterion: {type(model).__name__} has no head that is known here; give criterion=, one of ftreg.criteria "
+            f"or a function of the model's output and the batch that returns a loss for each example"
+        )
+    return found
+
+
+def _of_head(model: Any) -> Criterion | None:
+    """Return the criterion of a model's own head, if it is of a known kind."""
     kind = next((cls.__name__ for cls in type(model).__mro__ if "For" in cls.__name__), type(model).__name__)
     if kind.endswith("ForSequenceClassification"):
         return PROBLEMS.get(getattr(model.config, "problem_type", None) or "", ClassOrScore)()
-    for ending, criterion in HEADS.items():
-        if kind.endswith(ending):
-            return criterion()
-    raise UsageError(
-        f"criterion: {type(model).__name__} has no head that is known here; give criterion=, one of ftreg.criteria or "
-        f"a function of the model's output and the batch that returns a loss for each example"
-    )
+    return next((criterion() for ending, criterion in HEADS.items() if kind.endswith(ending)), None)

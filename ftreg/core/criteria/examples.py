@@ -121,9 +121,12 @@ class Custom(OfOutput):
             if not callable(value) and not (name == "divergence" and value is None):
                 raise UsageError(f"criterion: {name} is {value!r}; give a function, or one of ftreg.criteria")
         self._function, self._divergence = function, divergence
+        self.head: Criterion | None = None
+        """Says what is an answer of the model's head, where that is of a known kind; its logits otherwise."""
 
     def answer(self, output: Any) -> Tensor:
-        return self.keep(super().answer(output), output)
+        answer = super().answer(output) if self.head is None else self.head.answer(output)
+        return self.keep(answer, output)
 
     def losses(self, answer: Tensor, batch: Mapping[str, Any]) -> Float[Tensor, "batch"]:
         losses = self._function(self.output_of(answer), batch)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ftreg.methods.head_first import HeadFirst as HeadFirst
     from ftreg.methods.layer_pooling import LayerPooling as LayerPooling
     from ftreg.methods.mixout import Mixout as Mixout
+    from ftreg.methods.multi_task import MultiTask as MultiTask
     from ftreg.methods.pgd import PGD as PGD
     from ftreg.methods.pretraining.masked_lm import MaskedLM as MaskedLM
     from ftreg.methods.pretraining.replaced_tokens import ReplacedTokens as ReplacedTokens
@@ -71,6 +72,7 @@ _HOMES = {
     "MaskedLM": "ftreg.methods.pretraining.masked_lm",
     "Mixout": "ftreg.methods.mixout",
     "mixout": "ftreg.functional.mixout",
+    "MultiTask": "ftreg.methods.multi_task",
     "Noise": "ftreg.encoder.noise",
     "PGD": "ftreg.methods.pgd",
     "Prediction": "ftreg.core.step",

@@ -177,7 +177,7 @@ def check_lists(tokens: object, labels: object, task: Task, place: str, labelled
         raise DataError(f"{place}: {len(tokens)} tokens, but {len(labels)} labels; write one for each token")
 
 
-def encoded(task: Task, found: Sentences, may_be_unlabelled: bool) -> list[list[int]]:
+def encoded_sentences(task: Task, found: Sentences, may_be_unlabelled: bool) -> list[list[int]]:
     """Return the class ids of each sentence's tokens, by name as `glue_tasks.labels.encode` does; -1 for none.
 
     Raises `DataError`: a label that the task has not.

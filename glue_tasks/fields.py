@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from glue_tasks.kinds import KINDS, kind_of, kind_problems, metric_problems, plain
+from glue_tasks.kinds import KINDS, kind_of, kind_problems, metric_problems, nested_fields
 from glue_tasks.shown import listed, nearest, quoted, shown
 
 Fields = Mapping[Any, Any]
@@ -23,7 +23,7 @@ def problems(task: Fields) -> Iterator[Problem]:
     """Yield what is wrong with the fields of a task, worst first: names, then types, then what contradicts itself."""
     found = [*_unknown(task, TASK, "", "a task"), *_missing(task, ("name", "columns"), ""), *_wrong(task, TASK, "")]
     for group, (kinds, required) in NESTED.items():
-        inner = plain(task.get(group))
+        inner = nested_fields(task.get(group))
         if isinstance(inner, Mapping):
             place = f"{group}."
             inside = (
@@ -271,7 +271,7 @@ def _contradictions(task: Fields) -> Iterator[Problem]:
 
 
 def _of_places(task: Fields, columns: int, labels: int, tests: int) -> Iterator[Problem]:
-    tsv, server = (plain(task.get(name)) for name in ("tsv", "server"))
+    tsv, server = (nested_fields(task.get(name)) for name in ("tsv", "server"))
     for place, group, name, wanted, what in (
         ("tsv", tsv, "columns", columns, "as many columns as columns has"),
         ("tsv", tsv, "values", labels, "one entry per label"),

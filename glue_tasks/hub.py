@@ -7,7 +7,7 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 from glue_tasks import label_sets
-from glue_tasks.conll import Sentences, check_lists, encoded
+from glue_tasks.conll import Sentences, check_lists, encoded_sentences
 from glue_tasks.errors import DataError
 from glue_tasks.labels import UNLABELLED, encode
 from glue_tasks.shown import listed, nearest, shown
@@ -74,7 +74,7 @@ def _of_tokens(task: Task, data: Dataset, where: Callable[[int], str], withheld:
         check_lists(words, tags, task, where(row), labelled)
     labels = [[_written(tag, names) for tag in tags or ()] for tags in values] if labelled else None
     found = Sentences(tokens, labels, lambda row, word: f"{where(row)}, token {word + 1}")
-    return table(task, {task.columns[0]: tokens, "label": encoded(task, found, withheld)})
+    return table(task, {task.columns[0]: tokens, "label": encoded_sentences(task, found, withheld)})
 
 
 def _written(value: object, names: list[str] | None) -> str:

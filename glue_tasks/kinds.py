@@ -63,14 +63,14 @@ def metric_problems(metrics: Sequence[str | Mapping[str, Any]], kind: Kind, labe
     allowed, called = METRICS[kind], _CALLED[kind]
     names = [metric_name(metric) for metric in metrics]
     for name, metric in zip(names, metrics, strict=True):
-        plain = isinstance(metric, str) and "." not in metric
-        if plain and metric not in allowed:
+        named = isinstance(metric, str) and "." not in metric
+        if named and metric not in allowed:
             own = ", or give a class path" if kind != "tokens" else ""
             yield (
                 f"metric {shown(metric)} does not suit {called}; {nearest(metric, allowed)}choose from "
                 f"{', '.join(allowed)}{own}"
             )
-        elif not plain and kind == "tokens":
+        elif not named and kind == "tokens":
             yield f"metric {shown(name)}: {called} takes no class path; choose from {', '.join(allowed)}"
         elif name.startswith("entity_") and kind == "tokens" and not are_tags(labels):
             strange = no_tag(labels)
@@ -95,7 +95,7 @@ def kind_problems(
     for place in ("tsv", "server"):
         if kind in ("tokens", "multi_label") and task.get(place) is not None:
             yield place, f"{place} is of the GLUE tasks, none of which is of kind {kind}; leave it out"
-    separator, conll = task.get("separator", ","), plain(task.get("conll"))
+    separator, conll = task.get("separator", ","), nested_fields(task.get("conll"))
     if kind != "multi_label" and separator != ",":
         yield (
             "separator",
@@ -135,6 +135,6 @@ def _of_conll(conll: Mapping[Any, Any], names: Sequence[str]) -> Iterator[str]:
             yield f"conll.header {shown(list(header))} must name {shown(name)} once, one of the task's columns"
 
 
-def plain(group: Any) -> Mapping[Any, Any] | None:
+def nested_fields(group: Any) -> Mapping[Any, Any] | None:
     """Return the fields of a nested part of a declaration, be it a mapping or made of one; None where there is none."""
     return group if group is None or isinstance(group, Mapping) else getattr(group, "__dict__", None)

@@ -50,7 +50,7 @@ def load_own_files(task: Task, split: str, path: str | None) -> Dataset:
             return False
         return "0" in map(whole, train.columns[task.label])
 
-    return encoded(task, found, file, task.columns, task.label, (), withheld, from_zero)
+    return encoded_rows(task, found, file, task.columns, task.label, (), withheld, from_zero)
 
 
 def _find(split: str, path: str | None, suffixes: tuple[str, ...]) -> Path:
@@ -101,10 +101,10 @@ def _sets(task: Task, found: Table, file: Path, withheld: bool) -> Dataset:
 
 def _tokens(task: Task, file: Path, withheld: bool) -> Dataset:
     found = conll.read_sentences(file, task, not withheld)
-    return table(task, {task.columns[0]: found.tokens, "label": conll.encoded(task, found, withheld)})
+    return table(task, {task.columns[0]: found.tokens, "label": conll.encoded_sentences(task, found, withheld)})
 
 
-def encoded(
+def encoded_rows(
     task: Task,
     found: Table,
     file: Path,

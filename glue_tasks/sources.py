@@ -108,7 +108,7 @@ def _official(task: Task, split: str, path: str | None) -> Dataset:
     names = tsv.columns or task.columns
     header = () if withheld else tsv.header  # CoLA's test file does have a header line
     found = read_table(file, names, tsv.label, not withheld, header, tsv.drop_short_rows)
-    return own_files.encoded(task, found, file, names, tsv.label, tsv.values or task.labels, withheld)
+    return own_files.encoded_rows(task, found, file, names, tsv.label, tsv.values or task.labels, withheld)
 
 
 # The Hub

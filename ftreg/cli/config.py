@@ -12,7 +12,7 @@ from ftreg._base.atomic import write_atomically
 from ftreg.cli.parser import dumped
 from ftreg.lightning.printing import say
 from ftreg.run.record import recorded_methods
-from ftreg.run.result import plain
+from ftreg.run.result import as_plain
 
 
 class SaveConfig(SaveConfigCallback):
@@ -32,6 +32,6 @@ class SaveConfig(SaveConfigCallback):
             text = dumped(self.parser, self.config)
             path = Path(trainer.default_root_dir) / self.config_filename
             write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-            record = {**yaml.safe_load(text), "methods": [plain(method) for method in recorded_methods(trainer)]}
+            record = {**yaml.safe_load(text), "methods": [as_plain(method) for method in recorded_methods(trainer)]}
             for logger in trainer.loggers:
                 logger.log_hyperparams(record)

@@ -63,7 +63,7 @@ def dumped(parser: Any, config: Any) -> str:
     return str(parser.dump(config, skip_none=False))  # a name that jsonargparse 5 will not know any more
 
 
-def built(parser: Any, options: dict[str, Any]) -> Any:
+def instantiated(parser: Any, options: dict[str, Any]) -> Any:
     """Return the objects that a parser's classes make of options, in a namespace."""
     return parser.instantiate_classes(parser.parse_object(options))
 

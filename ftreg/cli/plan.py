@@ -23,7 +23,7 @@ from ftreg.cli.config import SaveConfig
 from ftreg.cli.declared import check_tasks, with_metrics
 from ftreg.cli.lightning_cli import CommandLine
 from ftreg.cli.option_names import CONSOLE, Names
-from ftreg.cli.parser import Parser, built, dumped
+from ftreg.cli.parser import Parser, dumped, instantiated
 from ftreg.core.checkpoint_reader import load_checkpoint
 from ftreg.core.method import check_claims
 from ftreg.core.method_registry import subclasses
@@ -248,7 +248,7 @@ def data_of(options: Mapping[str, Any]) -> GlueDataModule:
     """Return the data with these options, typed as on the command line."""
     parser = Parser()
     parser.add_class_arguments(GlueDataModule, "data")
-    made: GlueDataModule = built(parser, {"data": options}).data
+    made: GlueDataModule = instantiated(parser, {"data": options}).data
     return made
 
 

@@ -15,7 +15,7 @@ from ftreg.report.verdict import counted
 from ftreg.run import history
 from ftreg.run.places import CELL, CONFIG, ERROR, GRID, METRICS, REPLACED, RESULT
 from ftreg.run.records import read_record
-from ftreg.run.result import MethodRecord, RunResult, plain
+from ftreg.run.result import MethodRecord, RunResult, as_plain
 from ftreg.run.wording import methods_in_words
 
 FILES = (RESULT, ERROR, CONFIG, CELL)
@@ -157,7 +157,7 @@ def _run(folder: Path, root: Path | None, choice: Choice) -> Run | None:
             # A correlation is undefined for the majority classifier: no better than that is 0 or less.
             majority=0.0 if majority is None else float(majority),
             failed=_failed(result, scores[split], metric),
-            cost=plain(result.cost),
+            cost=as_plain(result.cost),
             curve=_curve(folder / METRICS, split, metric),
             place=str(folder),
             record=result,

@@ -119,14 +119,14 @@ def read_record(path: Path, kind: Any = None) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         why = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
         raise UsageError(f"{path}: not the JSON that ftreg writes ({why}); take it away") from None
-    why = fault(content, kind or KINDS[path.name])
+    why = record_fault(content, kind or KINDS[path.name])
     if why:
         what = WHAT.get(path.name, "what ftreg writes there")
         raise UsageError(f"{path}: not {what} ({why}); run it again, or take the file away")
     return dict(content)
 
 
-def fault(value: Any, kind: Any, at: str = "") -> str:
+def record_fault(value: Any, kind: Any, at: str = "") -> str:
     """Say where a value is not of its declared type, and how; nothing if it is.
 
     Args:
@@ -136,23 +136,25 @@ def fault(value: Any, kind: Any, at: str = "") -> str:
     if kind is Any:
         return ""
     if _optional(kind):
-        return "" if value is None else fault(value, _other_than_none(kind), at)
+        return "" if value is None else record_fault(value, _other_than_none(kind), at)
     if is_typeddict(kind) or is_dataclass(kind) or origin in (dict, Mapping):
         if not isinstance(value, dict):
             return _unlike(value, "keys with values", at)
         if origin is not None:
-            return _first(fault(item, inner[1], _key(at, name)) for name, item in value.items())
+            return _first(record_fault(item, inner[1], _key(at, name)) for name, item in value.items())
         hints, needed = _declared(kind)
         missing = next((name for name in sorted(needed) if name not in value), None)
         return (
             f"{_key(at, missing)} is missing"
             if missing
-            else _first(fault(value[name], hint, _key(at, name)) for name, hint in hints.items() if name in value)
+            else _first(
+                record_fault(value[name], hint, _key(at, name)) for name, hint in hints.items() if name in value
+            )
         )
     if origin in (list, tuple):
         if not isinstance(value, list):
             return _unlike(value, "a list", at)
-        return _first(fault(item, inner[0], _key(at, str(number))) for number, item in enumerate(value))
+        return _first(record_fault(item, inner[0], _key(at, str(number))) for number, item in enumerate(value))
     fits = type(value) is kind or (kind is float and type(value) is int)
     return "" if fits and (not isinstance(value, int) or abs(value) < LARGEST) else _unlike(value, TYPES[kind], at)
 

@@ -117,7 +117,7 @@ class _Record:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the file holds, its keys in order."""
-        found: dict[str, Any] = null_for_nan(plain(self))
+        found: dict[str, Any] = null_for_nan(as_plain(self))
         return found
 
 
@@ -192,13 +192,13 @@ class RunResult(Fitted, Outcome):
         return StageResult(**{name: getattr(self, name) for name in names}, checkpoint=str(checkpoint))
 
 
-def plain(value: Any) -> Any:
+def as_plain(value: Any) -> Any:
     """Return a value as JSON has it: objects for dataclasses, without the keys that they lack, and lists for tuples."""
     if is_dataclass(value):
-        return {one.name: plain(getattr(value, one.name)) for one in _ordered(value) if _written(value, one)}
+        return {one.name: as_plain(getattr(value, one.name)) for one in _ordered(value) if _written(value, one)}
     if isinstance(value, Mapping):
-        return {name: plain(item) for name, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {name: as_plain(item) for name, item in value.items()}
+    return [as_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _ordered(value: Any) -> list["Field[Any]"]:

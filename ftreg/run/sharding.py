@@ -15,7 +15,7 @@ from ftreg._base.errors import UsageError
 from ftreg.encoder.torch_internals import dropout_rate
 from ftreg.lightning.internals import saved_loaders, saved_progress
 from ftreg.run.records import built
-from ftreg.run.result import Share, plain
+from ftreg.run.result import Share, as_plain
 from ftreg.run.wording import share_in_words
 
 KEY = "ftreg_sharding"
@@ -68,7 +68,7 @@ class Sharding(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint[KEY] = [plain(share) for share in self.history(trainer, pl_module)]
+        checkpoint[KEY] = [as_plain(share) for share in self.history(trainer, pl_module)]
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

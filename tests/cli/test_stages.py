@@ -212,15 +212,17 @@ def test_a_given_checkpoint(finished: Path, tmp_path: Path) -> None:
         ({"data": {"task": "text", "source": "text", "path": "none.txt"}}, "none.txt"),
         ({"data": {"task": "stsb"}, "head": "keep"}, "the head of stage stsb tells a score apart, the target has"),
         ({**MASKED, "head": "keep"}, "stage rte has learnt no labels; give head=new"),
-        ({**QNLI, "twice": True}, "PGD and FreeLB both own OBJECTIVE"),
+        ({**QNLI, "beside": [("PGD",), ("FreeLB",)]}, "PGD and FreeLB both own OBJECTIVE"),
+        ({**QNLI, "beside": [("HeadFirst", "cache=true"), ("FreeLB",)]}, "HeadFirst.cache serves clean passes"),
         ({"data": {"task": "qnli"}, "model": {"lr": -1}}, "stage one, in .*: model.lr is -1"),
     ],
 )
 def test_complaints(stage: Any, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    head, twice = (stage.pop(name, default) if isinstance(stage, dict) else default
-                   for name, default in (("head", "new"), ("twice", False)))  # fmt: skip
+    head, beside = (stage.pop(name, default) if isinstance(stage, dict) else default
+                    for name, default in (("head", "new"), ("beside", [])))  # fmt: skip
     option = [two_stage(stage, store=tmp_path / "store", head=head)]
-    option += ["--trainer.callbacks+=PGD", "--trainer.callbacks+=FreeLB"] if twice else []
+    for name, *given in beside:
+        option += [f"--trainer.callbacks+={name}", *(f"--trainer.callbacks.{value}" for value in given)]
     assert main(["fit", *SHORT, *option, f"--trainer.default_root_dir={tmp_path / 'run'}"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("ftreg: error: ")

@@ -27,7 +27,7 @@ _PAIRS: Mapping[str, Callable[[Sequence[Sequence[str]], int], Columns]] = {
 }
 
 SEED = 0
-"""Of the pairs, which are drawn once and not anew in every epoch or run: they are data, with one fingerprint."""
+"""The seed of the pairs, which are drawn once, not anew in every epoch or run: they are data, with one fingerprint."""
 
 
 def columns(task: Task, path: str | None) -> Columns:

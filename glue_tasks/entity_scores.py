@@ -18,7 +18,7 @@ from torchmetrics import Metric
 from glue_tasks.tags import OUTSIDE, entities
 
 UNSEEN = -1
-"""In the place of a predicted class id: there is no prediction."""
+"""This stands for a predicted class id where there is no prediction."""
 Which = Literal["precision", "recall", "f1"]
 
 

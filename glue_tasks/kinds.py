@@ -26,7 +26,7 @@ METRICS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
         "tokens": ("entity_f1", "entity_precision", "entity_recall", "accuracy"),
     }
 )
-"""By kind, the metrics that go by a name; see `glue_tasks.metrics`."""
+"""The metrics of each kind that go by a name; see `glue_tasks.metrics`."""
 _CALLED: Mapping[Kind, str] = {
     "single_label": "a classification",
     "multi_label": "a multi_label task",

@@ -11,7 +11,7 @@ from glue_tasks.tasks import Task
 UNLABELLED = -1
 """The Hub's label of a row whose label is withheld."""
 LARGEST = 3.4e38
-"""Of a target: beyond it float32 is infinite."""
+"""The largest target: beyond it float32 is infinite."""
 
 
 def encode(

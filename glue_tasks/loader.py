@@ -36,9 +36,9 @@ class Batch(TypedDict):
     """[B], long class ids or float32 targets, -1 where unlabelled; [B, labels], float32 of 0 and 1 for sets of labels;
     or [B, T], long class ids on the first token of every word, -100 on the others"""
     word_labels: NotRequired[Tensor]
-    """Of a task of tokens: long [B, W], of all words, those too that no token is left of; padded with -100"""
+    """A task of tokens' labels: long [B, W], of all words, those too that no token is left of; padded with -100"""
     word_positions: NotRequired[Tensor]
-    """Of a task of tokens: long [B, W], where a word's first token is; -1 for those without one, and for padding"""
+    """Its places: long [B, W], where a word's first token is; -1 for those without one, and for padding"""
     row_ids: Tensor
     """long [B], index of the row in the split's table"""
     valid: Tensor
@@ -76,7 +76,7 @@ class Rows:
     truncated: int
     """How many rows were cut to the maximal length."""
     words: Words | None = None
-    """Of a task of tokens: the words, which have the labels"""
+    """The words of a task of tokens, which have the labels"""
 
     @classmethod
     def from_lists(

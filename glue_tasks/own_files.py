@@ -16,7 +16,7 @@ from glue_tasks.tables import table
 from glue_tasks.tasks import Task
 
 TOKEN_SUFFIXES = (".conll", ".txt", ".tsv", ".jsonl")
-"""Of files with a token a line, and of JSONL with lists; in a pattern, any other ending means a token a line too."""
+"""Files with a token a line end so, and JSONL with lists; in a pattern, any other ending means a token a line too."""
 
 
 def load_own_files(task: Task, split: str, path: str | None) -> Dataset:

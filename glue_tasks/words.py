@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 IGNORED = -100
 """The label of tokens that carry none, as `torch.nn.functional.cross_entropy` has it."""
 NOWHERE = -1
-"""In place of the position of a word's first token: it has none."""
+"""This stands for the position of a word's first token where it has none."""
 
 
 @dataclass(frozen=True)

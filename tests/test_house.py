@@ -4,6 +4,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,20 @@ def test_upper_bounds() -> None:
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     bounded = {re.match(r"[\w-]+", one)[0] for one in dependencies if "<" in one}  # type: ignore[index]
     assert bounded >= {"torch", "pytorch-lightning", "transformers", "jsonargparse"}
+
+
+@pytest.mark.parametrize("folder", SENTENCES)
+def test_an_attribute_is_called_what_it_is(folder: str) -> None:
+    """The text below an assignment names the thing: `The seed of the pairs`, and not `Of the pairs`."""
+    wrong = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            body = node.body if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) else []
+            for assigned, text in pairwise(body):
+                if isinstance(assigned, ast.Assign | ast.AnnAssign) and isinstance(text, ast.Expr):
+                    first = ast.unparse(text).strip("'\"").split()[0]
+                    wrong += [f"{path.name}:{text.lineno}: {first} …"] * (first in ("As", "By", "In", "Of", "Whose"))
+    assert not wrong
 
 
 METHODS = frozenset(exported()) | {"MultiTask"}

@@ -87,7 +87,7 @@ class Engine(nn.Module):
         self.micro_batch = 0
         """Micro-batches that this process has seen."""
         self.log = StepLog()
-        """Of the present step; with `log.logs`, a forward fills it."""
+        """The log of the present step; with `log.logs`, a forward fills it."""
         self._rows = batches.RowCounter()
         self._held: ExitStack | None = None
         self._latest: tuple[Mapping[str, Any], StreamKey] | None = None

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ftreg._base.errors import UsageError
 
 TOKENS = 4
-"""Of the one example that is watched."""
+"""The tokens of the one example that is watched."""
 
 
 class Pooling:

@@ -32,7 +32,7 @@ class Backbone:
     path: str
     pretrained: bool = True
     name: str = ""
-    """What it is called in complaints: as the user gave it."""
+    """The name that messages call it by: as the user gave it."""
 
 
 def resolve(name: str) -> Backbone:

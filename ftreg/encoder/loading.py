@@ -47,7 +47,7 @@ class Loaded:
 
 
 Prepare = Callable[..., tuple[dict[str, Tensor], list[str]]]
-"""Of the tensors by name, the model without weights, and `file`: the tensors to load, and what to say of them."""
+"""A function of the tensors by name, the model without weights, and `file`: the tensors to load, and what to say."""
 
 
 def unchanged(tensors: Mapping[str, Tensor], model: Any, file: str) -> tuple[dict[str, Tensor], list[str]]:

@@ -87,7 +87,7 @@ CALLBACKS: Mapping[str, Tried] = {
     "Timer": _works("stops; the record then says that the run ended early"),
     "WeightAveraging": _works("averages; evaluations and checkpoints are of the average"),
 }
-"""By class; a subclass goes by the nearest."""
+"""Callbacks go by their class; a subclass goes by the nearest."""
 
 STRATEGIES: Mapping[str, Tried] = {
     "auto": _works("one device, or ddp"),
@@ -102,7 +102,7 @@ STRATEGIES: Mapping[str, Tried] = {
     "xla": _refused("nobody has tried the methods on a TPU; give trainer.accelerator=gpu or cpu"),
     "tpu": _refused("nobody has tried the methods on a TPU; give trainer.accelerator=gpu or cpu"),
 }
-"""By the last of these that is in the name: `ddp_spawn_find_unused_parameters_true` goes by spawn."""
+"""A strategy goes by the last of these in its name: `ddp_spawn_find_unused_parameters_true` goes by spawn."""
 
 PRECISIONS: Mapping[str, Tried] = {
     "32-true": _works("the default"),

@@ -70,7 +70,7 @@ class Mixout(Regularizer):
         self.include_head, self.replace_dropout, self.gradient = include_head, replace_dropout, gradient
         self._anchors: dict[str, Tensor] = {}
         self._masks: dict[str, str] = {}
-        """Whose mask a weight is mixed with, where that is another's: LoRA's A with that of the layer it is in."""
+        """The weight whose mask each one is mixed with, where it is another: LoRA's A goes with the layer it is in."""
         self._dropouts: list[tuple[nn.Module, str, float]] = []
 
     def remember(self, encoder: Encoder) -> None:

@@ -31,7 +31,7 @@ from ftreg.encoder.transformers_internals import draw, finish_drawing
 from ftreg.methods import _held_out
 
 PLAIN = ""
-"""In place of a task's name: the main one's."""
+"""This stands for the main task's name."""
 
 
 class MultiTask(TaskHeads):

@@ -89,7 +89,7 @@ CASES: dict[str, Case] = {
     "TwoStage": Case(started, null=TwoStage, start=True, on=started),
     "VAT": Case(VAT, null=partial(VAT, weight=0.0)),
 }
-"""By class name; every exported method has one."""
+"""Cases go by class name; every exported method has one."""
 
 
 def exported() -> dict[str, type[Regularizer]]:

@@ -53,7 +53,7 @@ OWN: dict[str, dict[str, Any]] = {
     "xlm": {"n_words": 120, "emb_dim": 32, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 64},
     "xlnet": {"vocab_size": 120, "d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 48},
 }
-"""Of the architectures that are not all BERT's sizes. ModernBERT's second layer attends to near tokens alone."""
+"""Some architectures' sizes have other names. ModernBERT's second layer attends to near tokens alone."""
 SPECIAL = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",

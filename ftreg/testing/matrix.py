@@ -19,7 +19,7 @@ from ftreg.testing.contracts import EFFECT, require
 LENGTHS = [8, 5, 3]
 
 Gradient = dict[str, Tensor]
-"""By parameter; zeros where it has none."""
+"""A gradient by parameter; zeros where it has none."""
 
 
 def pair(case: Case, architecture: str, backbone: str) -> str:

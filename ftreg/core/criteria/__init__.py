@@ -27,7 +27,7 @@ PROBLEMS: dict[str, type[Criterion]] = {
     "single_label_classification": SingleLabel,
     "multi_label_classification": MultiLabel,
 }
-"""By a configuration's `problem_type`."""
+"""The criteria that a configuration's `problem_type` asks for."""
 
 
 def criterion_of(model: Any, given: Any = None) -> Criterion:

@@ -14,7 +14,7 @@ from ftreg.report.components import variance_components
 from ftreg.report.direction import REVERSED
 from ftreg.report.expected import expected_maximum_unbiased
 from ftreg.report.inputs import inside
-from ftreg.report.loaded_runs import Found
+from ftreg.report.loaded_runs import LoadedRuns
 from ftreg.report.model import MATCHED_PREFIX, Arm, Comparison, Report, Run
 from ftreg.report.reading import by_seed
 from ftreg.report.statistics import Interval, glue_average, summary
@@ -27,7 +27,7 @@ SOME = 8
 
 
 def analyse(
-    found: Found,
+    found: LoadedRuns,
     baseline: str | None = None,
     primary: Sequence[str] = (),
     alpha: float = 0.05,
@@ -123,7 +123,7 @@ def _arm(key: tuple[str, str], runs: list[Run]) -> Arm:
     return replace(arm, expected=tuple(expected_maximum_unbiased(known, n) for n in range(1, len(known) + 1)))
 
 
-def _family(found: Found, baseline: str, primary: Sequence[str], arms: Arms) -> list[Declared]:
+def _family(found: LoadedRuns, baseline: str, primary: Sequence[str], arms: Arms) -> list[Declared]:
     """Return what was declared: on the command line, or else in a grid."""
     if primary:
         tasks = dict.fromkeys(task for task, _ in arms)
@@ -193,7 +193,7 @@ def _variances(arms: Arms) -> Iterator[tuple[tuple[str, str], dict[str, float]]]
 
 
 def _notes(
-    found: Found, arms: Arms, family: Sequence[Declared], rest: Sequence[Declared], baseline: str, chosen: bool
+    found: LoadedRuns, arms: Arms, family: Sequence[Declared], rest: Sequence[Declared], baseline: str, chosen: bool
 ) -> Iterator[str]:
     yield from _reported(found.runs)
     turned = dict.fromkeys(run.metric for run in found.runs if run.metric.startswith(REVERSED))

@@ -11,7 +11,7 @@ from ftreg._base.errors import UsageError
 from ftreg._base.files import ordinary
 from ftreg._base.names import unknown
 from ftreg.report.direction import ERRORS
-from ftreg.report.loaded_runs import CHECKPOINTS, Choice, Found
+from ftreg.report.loaded_runs import CHECKPOINTS, Choice, LoadedRuns
 from ftreg.report.model import Run
 
 NEEDED = ("task", "method", "seed", "score")
@@ -37,7 +37,7 @@ class _Lines:
     majority: dict[str, float] = field(default_factory=dict)
 
 
-def read_csv(paths: Sequence[Path], choice: Choice, found: Found) -> None:
+def read_csv(paths: Sequence[Path], choice: Choice, found: LoadedRuns) -> None:
     """Add the runs of the files.
 
     A file with the column `step` has learning curves; they are kept for runs of the same task, method and seed.
@@ -93,7 +93,7 @@ def _read_lines(
     choice: Choice,
     lines: dict[Key, _Lines],
     curves: dict[Key, dict[str, list[tuple[int, float]]]],
-    found: Found,
+    found: LoadedRuns,
     headers: set[str],
 ) -> None:
     rows = list(_rows(path, choice, headers))

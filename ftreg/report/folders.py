@@ -9,7 +9,7 @@ from ftreg._base.errors import UsageError
 from ftreg._base.seeds import PARTS, Seeds
 from ftreg.bench.state import diverged
 from ftreg.report.direction import REVERSED, upwards
-from ftreg.report.loaded_runs import Choice, Found
+from ftreg.report.loaded_runs import Choice, LoadedRuns
 from ftreg.report.model import Run
 from ftreg.report.verdict import counted
 from ftreg.run import history
@@ -23,7 +23,7 @@ FILES = (RESULT, ERROR, CONFIG, CELL)
 STAGES, TUNE, WANDB = "stages", "tune", "wandb"
 
 
-def read_folder(path: Path, choice: Choice, found: Found) -> None:
+def read_folder(path: Path, choice: Choice, found: LoadedRuns) -> None:
     """Add the runs in or below a folder, and the declared families of their grids.
 
     Runs that tuned a method and stages that others start from are left out: they are no runs of a comparison.
@@ -61,7 +61,7 @@ def read_folder(path: Path, choice: Choice, found: Found) -> None:
     found.notes += [f"Left out below {path}: {counted(number, 'run')} {what}" for what, number in left.items()]
 
 
-def _diverged(folder: Path, found: Found) -> None:
+def _diverged(folder: Path, found: LoadedRuns) -> None:
     """Add a run that was stopped because its loss was no longer finite: it is one of its arm's, without a score."""
     task, method, seed = folder.resolve().parts[-3:]
     other = next((run for run in found.runs if run.task == task and run.record), None)
@@ -84,7 +84,7 @@ def _diverged(folder: Path, found: Found) -> None:
     )
 
 
-def _miss(found: Found, state: str, name: str) -> None:
+def _miss(found: LoadedRuns, state: str, name: str) -> None:
     names = found.missing.setdefault(state, [])
     if name not in names:
         names.append(name)
@@ -212,7 +212,7 @@ def _curve(path: Path, split: str, metric: str) -> tuple[tuple[int, float], ...]
     return tuple(points.items())
 
 
-def _declared(root: Path, grid: Mapping[str, Any], found: Found) -> None:
+def _declared(root: Path, grid: Mapping[str, Any], found: LoadedRuns) -> None:
     """Add the primary family of a grid, and its runs that were never begun."""
     family = [(c["task"], c["method"], c["baseline"]) for c in grid["comparisons"]]
     seeds = [str(Seeds(*(seed[name] for name in PARTS))) for seed in grid["seeds"]]

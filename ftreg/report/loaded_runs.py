@@ -10,7 +10,7 @@ CHECKPOINTS = ("best", "last")
 
 
 @dataclass
-class Found:
+class LoadedRuns:
     """The runs that paths hold, with what is said of them.
 
     Attributes:

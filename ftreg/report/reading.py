@@ -7,11 +7,11 @@ from ftreg._base.errors import UsageError
 from ftreg._base.files import ordinary
 from ftreg._base.names import unknown
 from ftreg.report import files, folders
-from ftreg.report.loaded_runs import Choice, Found
+from ftreg.report.loaded_runs import Choice, LoadedRuns
 from ftreg.report.model import Run
 
 
-def read_runs(paths: Sequence[Path], choice: Choice | None = None) -> Found:
+def read_runs(paths: Sequence[Path], choice: Choice | None = None) -> LoadedRuns:
     """Read all runs of the paths together.
 
     Args:
@@ -21,7 +21,7 @@ def read_runs(paths: Sequence[Path], choice: Choice | None = None) -> Found:
         UsageError: no such path, no runs, a malformed record or line, or a run that is there twice.
     """
     choice = choice or Choice()
-    found = Found()
+    found = LoadedRuns()
     tables: list[Path] = []
     for path in paths:
         if not path.is_dir() and not ordinary(path, most=None).exists():

@@ -30,7 +30,7 @@ def seeds(report: Report) -> Html:
         arms = style.arms(report, task)
         guess = style.majority(run for arm in arms for run in arm.runs)
         scale = _Scale(arms, guess)
-        rows = [_strip(arm, looks[arm.method], scale, place) for arm in arms]
+        rows = [_row_of_dots(arm, looks[arm.method], scale, place) for arm in arms]
         heading = element(
             "h3",
             title(task),
@@ -72,7 +72,7 @@ class _Scale:
         return [(at / style.POINTS, f"{at:.{digits}f}".replace("-", "−")) for at in found]
 
 
-def _strip(arm: Arm, look: Look, scale: _Scale, place: dict[int, int]) -> Html:
+def _row_of_dots(arm: Arm, look: Look, scale: _Scale, place: dict[int, int]) -> Html:
     runs = [run for run in arm.runs if math.isfinite(run.score)]
     at = [scale(run.score) for run in runs]
     shifts = offsets([one * NOMINAL / 100 for one in at], DOT, HIGH / 2 - DOT / 2 - 1)

@@ -292,12 +292,12 @@ def test_a_checkpoint_that_lightning_would_load_unasked(
 def test_the_word_is_for_a_report_too(finished: Path, tmp_path: Path) -> None:
     """A run that was replaced is none of its arm's any more."""
     from ftreg.report.folders import read_folder
-    from ftreg.report.loaded_runs import Choice, Found
+    from ftreg.report.loaded_runs import Choice, LoadedRuns
 
     for name in ("0", "0.replaced-1"):
         shutil.copytree(finished, tmp_path / "rte" / "m" / name)
         (tmp_path / "rte" / "m" / name / "cell.json").write_text(json.dumps({"name": "rte/m/0"}))
-    found = Found()
+    found = LoadedRuns()
     read_folder(tmp_path, Choice(), found)
     assert [run.seed for run in found.runs] == ["0"]
     assert found.notes == [f"Left out below {tmp_path}: 1 run that another has replaced"]

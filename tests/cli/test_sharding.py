@@ -113,14 +113,14 @@ def test_the_report_warns_of_it(other: dict[str, Any]) -> None:
 
 def test_in_the_warnings_of_a_comparison() -> None:
     from ftreg.report.analysis import analyse
-    from ftreg.report.loaded_runs import Found
+    from ftreg.report.loaded_runs import LoadedRuns
 
     record = replace(RECORD, sharding=(Share(**ONE),))
     run = Run("rte", "plain", "0", metric="accuracy", checkpoint="best", score=0.5, record=record)
     runs = [replace(run, seed=str(seed), score=0.5 + seed / 100) for seed in range(3)]
     elsewhere = replace(record, sharding=(Share(**ONE | {"ranks": 4, "rows": 4}),))
     runs += [replace(run, method="m", record=elsewhere) for run in runs]
-    found = Found()
+    found = LoadedRuns()
     found.runs += runs
     report = analyse(found)
     said = [*report.warnings, *(text for one in report.comparisons for text in one.warnings)]

@@ -13,7 +13,7 @@ from sklearn import metrics as sklearn_metrics
 
 from ftreg._base.errors import UsageError
 from ftreg.report.analysis import analyse
-from ftreg.report.loaded_runs import Choice, Found
+from ftreg.report.loaded_runs import Choice, LoadedRuns
 from ftreg.report.model import Comparison, Report, Run
 from ftreg.report.predicted import METRICS
 from ftreg.report.reading import read_runs
@@ -75,7 +75,7 @@ def holm(ps: list[float]) -> list[float]:
 
 def test_exact_p_of_few_pairs_is_that_of_scipy() -> None:
     a, b = [0.7, 0.72, 0.69, 0.74, 0.7, 0.71], [0.6, 0.71, 0.7, 0.68, 0.66, 0.67]
-    report = analyse(Found([*runs("rte", "mixout", a), *runs("rte", "plain", b)]))
+    report = analyse(LoadedRuns([*runs("rte", "mixout", a), *runs("rte", "plain", b)]))
     gaps = np.subtract(a, b)
     assert of(report, "mixout").p == pytest.approx(
         stats.permutation_test((gaps,), np.mean, permutation_type="samples", n_resamples=10_000).pvalue
@@ -86,7 +86,7 @@ def test_exact_p_of_few_pairs_is_that_of_scipy() -> None:
 def test_missing_pairs_and_divergence_are_told() -> None:
     plain = runs("rte", "plain", [0.6, 0.61, float("nan"), 0.6], ["0", "1", "2", "10"])
     mixout = runs("rte", "mixout", [0.7, 0.72, 0.7], ["0", "2", "7"])
-    report = analyse(Found([*plain, *mixout]))
+    report = analyse(LoadedRuns([*plain, *mixout]))
     one = of(report, "mixout")
     assert (one.pairs, one.missing) == (1, ("1", "2", "7", "10"))
     assert one.difference.estimate == pytest.approx(0.1)
@@ -103,11 +103,11 @@ def test_missing_pairs_and_divergence_are_told() -> None:
 
 def test_what_holds_of_a_whole_family_is_told_once() -> None:
     few = [*runs("rte", "plain", [0.6, 0.61]), *runs("rte", "mixout", [0.7, 0.72]), *runs("rte", "smart", [0.7, 0.69])]
-    report = analyse(Found(few))
+    report = analyse(LoadedRuns(few))
     (told,) = report.warnings
     assert told.startswith("Of every exploratory comparison: With 2 pairs the smallest possible p is 0.5")
     assert [one.warnings for one in report.comparisons] == [(), ()]
-    report = analyse(Found([*few, *runs("rte", "freelb", [0.7], ["1"])]), primary=["mixout", "smart"])
+    report = analyse(LoadedRuns([*few, *runs("rte", "freelb", [0.7], ["1"])]), primary=["mixout", "smart"])
     assert [told[:27] for told in report.warnings] == ["Of every primary comparison"]
     assert len(of(report, "freelb").warnings) == 2
 
@@ -117,14 +117,14 @@ def test_a_later_step_of_holm_asks_for_fewer_pairs() -> None:
     plain, better = [0.6] * 12, [0.7 + 0.001 * n for n in range(12)]
     found = [*runs("rte", "plain", plain), *runs("rte", "a", better)]
     found += [*runs("mrpc", "plain", plain[:6]), *runs("mrpc", "a", better[:6])]
-    one = of(analyse(Found(found), primary=["a"]), "a", task="mrpc")
+    one = of(analyse(LoadedRuns(found), primary=["a"]), "a", task="mrpc")
     assert (one.pairs, one.enough, one.warnings) == (6, True, ())
     assert one.adjusted == pytest.approx(2 / 2**6)
     noisy = runs("mrpc", "a", [0.7, 0.5, 0.7, 0.5, 0.7, 0.5])
-    one = of(analyse(Found([*found[:-6], *noisy]), primary=["a"]), "a", task="mrpc")
+    one = of(analyse(LoadedRuns([*found[:-6], *noisy]), primary=["a"]), "a", task="mrpc")
     assert one.enough
     assert one.verdict.startswith("No difference shown")
-    one = of(analyse(Found([*found[:-6], *noisy[:5]]), primary=["a"]), "a", task="mrpc")
+    one = of(analyse(LoadedRuns([*found[:-6], *noisy[:5]]), primary=["a"]), "a", task="mrpc")
     assert "in a family of 2 comparisons, of which 1 is significant, at level 0.05" in one.warnings[0]
 
 
@@ -133,13 +133,13 @@ def test_averages_compare_the_same_metrics() -> None:
     for method, scores in (("plain", {"accuracy": 0.86}), ("a", {"accuracy": 0.86, "f1": 0.9})):
         (run,) = runs("mrpc", method, [0.86])
         found.append(replace(run, scores={"reported": {run.checkpoint: scores}}))
-    averages = analyse(Found(found)).averages
+    averages = analyse(LoadedRuns(found)).averages
     assert averages["a"].estimate == averages["plain"].estimate == pytest.approx(0.78)
 
 
 def test_all_runs_of_an_arm_diverged() -> None:
     nan = float("nan")
-    found = Found([*runs("rte", "mixout", [nan] * 3), *runs("rte", "plain", [0.6, 0.7, 0.6])])
+    found = LoadedRuns([*runs("rte", "mixout", [nan] * 3), *runs("rte", "plain", [0.6, 0.7, 0.6])])
     report = analyse(found)
     assert [arm.method for arm in report.arms] == ["plain", "mixout"]
     arm = report.arms[1]
@@ -148,7 +148,7 @@ def test_all_runs_of_an_arm_diverged() -> None:
 
 
 def test_no_common_seed() -> None:
-    report = analyse(Found([*runs("rte", "plain", [0.6], ["0"]), *runs("rte", "mixout", [0.7], ["1"])]))
+    report = analyse(LoadedRuns([*runs("rte", "plain", [0.6], ["0"]), *runs("rte", "mixout", [0.7], ["1"])]))
     one = of(report, "mixout")
     assert (one.pairs, one.verdict) == (
         0,
@@ -187,7 +187,7 @@ def test_family_of_a_grid(tmp_path: Path) -> None:
 
 
 def test_a_matched_arm_is_a_baseline_of_its_method() -> None:
-    found = Found([r for m in ("plain", "mixout", "smart", "plain@smart") for r in runs("rte", m, [0.6, 0.7])])
+    found = LoadedRuns([r for m in ("plain", "mixout", "smart", "plain@smart") for r in runs("rte", m, [0.6, 0.7])])
     matched = analyse(found, "plain@smart")
     assert sum((c.method, c.baseline) == ("smart", "plain@smart") for c in matched.comparisons) == 1
     assert "in a family of 3 comparisons" in matched.warnings[0]
@@ -200,7 +200,7 @@ def test_a_matched_arm_is_a_baseline_of_its_method() -> None:
 
 
 def test_family_of_the_command_line() -> None:
-    found = Found([r for m in ("plain", "a", "b") for t in ("rte", "mrpc") for r in runs(t, m, [0.6, 0.7])])
+    found = LoadedRuns([r for m in ("plain", "a", "b") for t in ("rte", "mrpc") for r in runs(t, m, [0.6, 0.7])])
     report = analyse(found, primary=["a"])
     assert {(c.method, c.primary) for c in report.comparisons} == {("a", True), ("b", False)}
     assert any("Exploratory, a family of its own: 2 comparisons" in note for note in report.notes)
@@ -210,25 +210,25 @@ def test_family_of_the_command_line() -> None:
 
 
 def test_baseline() -> None:
-    found = Found([*runs("rte", "adamw", [0.6]), *runs("rte", "mixout", [0.7])])
+    found = LoadedRuns([*runs("rte", "adamw", [0.6]), *runs("rte", "mixout", [0.7])])
     with pytest.raises(UsageError, match=r"no method is called 'plain'; .*--baseline .*adamw, mixout"):
         analyse(found)
     with pytest.raises(UsageError, match="--baseline: no method 'adam'; did you mean 'adamw'"):
         analyse(found, baseline="adam")
     assert [c.method for c in analyse(found, baseline="adamw").comparisons] == ["mixout"]
-    assert analyse(Found(runs("rte", "adamw", [0.6, 0.7]))).comparisons == ()
+    assert analyse(LoadedRuns(runs("rte", "adamw", [0.6, 0.7]))).comparisons == ()
 
 
 def test_metrics_of_a_task_must_agree() -> None:
     other = Run("rte", "mixout", "0", "f1", "last", 0.5, place="there")
     with pytest.raises(UsageError, match="there: f1 is reported for rte, and accuracy in rte/plain/0"):
-        analyse(Found([*runs("rte", "plain", [0.6]), other]))
+        analyse(LoadedRuns([*runs("rte", "plain", [0.6]), other]))
 
 
 def test_verdicts() -> None:
     plain = [0.60, 0.61, 0.62, 0.60, 0.63, 0.61, 0.6, 0.59]
     better, worse = ([score + sign * (0.05 + 0.002 * n) for n, score in enumerate(plain)] for sign in (1, -1))
-    found = Found([*runs("rte", "plain", plain), *runs("rte", "b", better), *runs("rte", "w", worse)])
+    found = LoadedRuns([*runs("rte", "plain", plain), *runs("rte", "b", better), *runs("rte", "w", worse)])
     found.runs += runs("rte", "s", [score + 0.02 * (-1) ** n for n, score in enumerate(plain)])
     report = analyse(found)
     b, w, s = (of(report, name) for name in "bws")
@@ -238,7 +238,7 @@ def test_verdicts() -> None:
     assert "pairs would be needed to show 1 point with power 0.8." in s.verdict
     assert (b.epsilon, w.epsilon) == (pytest.approx(0, abs=0.05), 1)
     assert (s.enough, s.verdict[:19]) == (True, "No difference shown")
-    b = of(analyse(Found([run for run in found.runs if run.seed in "01234"])), "b")
+    b = of(analyse(LoadedRuns([run for run in found.runs if run.seed in "01234"])), "b")
     assert (b.enough, b.verdict[:53]) == (False, "Too few pairs to tell b and plain on RTE apart: 5.4 p")
 
 
@@ -278,7 +278,7 @@ def test_crossed_seeds() -> None:
     effect = {"0": 0.0, "1": 0.1, "2": 0.3}
     seeds = [f"{i}-{o}-0" for i, o in itertools.product("012", "01")]
     scores = [0.6 + effect[seed[0]] for seed in seeds]
-    report = analyse(Found([*runs("rte", "plain", scores, seeds), *runs("rte", "mixout", scores[:5], seeds[:5])]))
+    report = analyse(LoadedRuns([*runs("rte", "plain", scores, seeds), *runs("rte", "mixout", scores[:5], seeds[:5])]))
     assert list(report.variances) == [("rte", "plain")]
     assert report.variances["rte", "plain"] == pytest.approx({"init": 1, "order": 0, "residual": 0})
     assert any("crossed" in warning for warning in of(report, "mixout").warnings)
@@ -286,14 +286,14 @@ def test_crossed_seeds() -> None:
 
 def test_average_over_the_tasks_that_all_have() -> None:
     scores = {"rte": [0.6, 0.7], "mrpc": [0.8, 0.9], "cola": [0.5, float("nan")]}
-    found = Found([r for t, values in scores.items() for r in runs(t, "plain", values)])
+    found = LoadedRuns([r for t, values in scores.items() for r in runs(t, "plain", values)])
     found.runs += [r for t in ("rte", "mrpc") for r in runs(t, "mixout", [0.5, 0.5])]
     report = analyse(found)
     assert report.averaged == ("rte", "mrpc")
     assert report.averages["plain"].estimate == pytest.approx(0.75)
     assert report.averages["mixout"].estimate == pytest.approx(0.5)
     assert any("no score there: CoLA" in note for note in report.notes)
-    assert analyse(Found(runs("rte", "plain", [0.6, 0.7]))).averages == {}
+    assert analyse(LoadedRuns(runs("rte", "plain", [0.6, 0.7]))).averages == {}
 
 
 def test_averages_are_of_a_task_s_metrics(published: Path) -> None:
@@ -316,7 +316,7 @@ def test_a_run_fails_by_where_it_ended(tmp_path: Path) -> None:
 def test_how_many_pairs_show_an_effect() -> None:
     """Differences of a standard deviation of a point: a larger effect takes fewer pairs."""
     gaps = np.array([-0.013, 0.009, -0.007, 0.012, -0.001, 0.004, -0.011, 0.008])
-    found = Found([*runs("rte", "mixout", [*(0.7 + gaps)]), *runs("rte", "plain", [0.7] * len(gaps))])
+    found = LoadedRuns([*runs("rte", "mixout", [*(0.7 + gaps)]), *runs("rte", "plain", [0.7] * len(gaps))])
     needed = []
     for effect, told in ((0.005, "0.5 points"), (0.01, "1 point"), (0.02, "2 points")):
         verdict = of(analyse(found, effect=effect), "mixout").verdict

@@ -14,7 +14,7 @@ from ftreg.report import style
 from ftreg.report.analysis import analyse
 from ftreg.report.beeswarm import offsets
 from ftreg.report.figures import cost, curves, draw, expected, seeds, wins
-from ftreg.report.loaded_runs import Found
+from ftreg.report.loaded_runs import LoadedRuns
 from ftreg.report.model import Arm, Report, Run
 from tests.report.example import example
 
@@ -131,7 +131,7 @@ def test_a_task_on_which_all_diverged_has_no_cost_panel(tmp_path: Path) -> None:
         for method in ("plain", "a")
         for seed in (0, 1)
     ]
-    report = analyse(Found(runs))
+    report = analyse(LoadedRuns(runs))
     assert [axes.get_title() for axes in figure("cost", report).axes] == ["RTE"]
     assert "cost" in draw(report, tmp_path)
 

@@ -9,7 +9,7 @@ import pytest
 
 from ftreg.report import table_files, tables
 from ftreg.report.analysis import analyse
-from ftreg.report.loaded_runs import Found
+from ftreg.report.loaded_runs import LoadedRuns
 from ftreg.report.model import Report, Run
 
 SHIFT = "5.0"
@@ -18,7 +18,7 @@ SHIFT = "5.0"
 
 def report(shift: float = 0.05, method: str = "R_Drop & 50%", task: str = "rte") -> Report:
     plain = [0.60, 0.61, 0.62, 0.60, 0.63, 0.61, 0.6, 0.58, float("nan")]
-    found = Found()
+    found = LoadedRuns()
     for name, scores in (("plain", plain), (method, [score + shift for score in plain])):
         found.runs += [
             Run(task, name, str(seed), "accuracy", "last", score, majority=0.605, failed=not score > 0.605)
@@ -103,5 +103,5 @@ def test_json_has_all_and_is_json() -> None:
     assert content["runs"][8]["score"] is None
     assert content["arms"][0]["summary"]["n"] == 9
     crossed = [Run("rte", "plain", f"{i}-{o}-0", "accuracy", "last", 0.6 + i + o) for i in (0, 1) for o in (0, 1)]
-    nested = json.loads(table_files.as_json(analyse(Found(crossed))))["variances"]
+    nested = json.loads(table_files.as_json(analyse(LoadedRuns(crossed))))["variances"]
     assert nested["rte"]["plain"]["residual"] == pytest.approx(0)

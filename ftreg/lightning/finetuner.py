@@ -125,7 +125,8 @@ class FineTuner(EngineModule):
             self.encoder = Encoder(self.backbone, self.labels, self.init_seed, *more)
             if self.compiled:
                 compile_layers(self.encoder.architecture)
-        fitting = has_trainer(self) and self.trainer.state.fn == "fit"
+        # The command line tries a fit's methods on the network before the trainer starts, and before there is a folder.
+        fitting = has_trainer(self) and self.trainer.state.fn in (None, "fit")
         engine = Engine(self.encoder, seed=self.init_seed)
         engine.adopt(self.methods, fitting)
         # No part of this module: the encoder is one, under its own name.

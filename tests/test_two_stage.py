@@ -10,7 +10,7 @@ import torch
 from ftreg import FineTuner, LayerPooling, Mixout, TwoStage, UsageError
 from ftreg.run.diagnostics import Diagnostics
 from ftreg.testing.encoders import checkpoint
-from ftreg.testing.fits import difference, fit
+from ftreg.testing.fits import RandomRows, difference, fit
 from tests import toys
 
 POOLER = "model.bert.pooler.dense.weight"
@@ -166,8 +166,12 @@ def test_an_evaluation_needs_no_stage(backbone: str, stage: str, tmp_path: Path)
     ],
 )
 def test_a_head_of_other_labels_is_not_kept(backbone: str, stage: str, options: Any, labels: Any, line: str):
+    class Labelled(RandomRows):
+        def prepare_data(self) -> None:
+            self.kind = "single_label" if labels else "regression"
+
     with pytest.raises(UsageError, match=line):
-        fit(backbone, [TwoStage(checkpoint=stage, **options)], options={"labels": labels})
+        fit(backbone, [TwoStage(checkpoint=stage, **options)], options={"labels": labels}, data=Labelled)
 
 
 def test_complaints(backbone: str, stage: str, tmp_path: Path):

@@ -30,7 +30,13 @@ def check_batch(batch: Mapping[str, Any], encoder: Encoder, criterion: Criterion
     Raises:
         UsageError: names the key and what to do.
     """
+    if not isinstance(batch, Mapping):
+        raise UsageError(
+            f"the batch is a {type(batch).__name__}; give a mapping: input_ids, attention_mask, labels, ..."
+        )
     ids = batch.get("input_ids")
+    if isinstance(ids, Tensor) and not len(ids):
+        raise UsageError("the batch has no row; leave it out")
     if not isinstance(ids, Tensor) or ids.ndim != dims:
         found = f"shape {list(ids.shape)}" if isinstance(ids, Tensor) else "none"
         raise UsageError(f"the batch needs input_ids of {dims} dimensions, and has {found}; perturbations go on tokens")

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ftreg._base.errors import UsageError
-from ftreg.core import batches, loops
+from ftreg.core import batches, loops, states
 from ftreg.core.collectives import rank
 from ftreg.core.criteria import Criterion, MultipleChoice, criterion_of
 from ftreg.core.method import Regularizer, check_claims
@@ -72,6 +72,7 @@ class Engine(nn.Module):
         noise: type[Noise] = Noise,
     ) -> None:
         super().__init__()
+        seed = loops.checked(seed, total_steps)
         inner = model.model if isinstance(model, Encoder) else unwrapped(model)
         self.criterion = criterion_of(inner, criterion)
         self._dims = 3 if isinstance(self.criterion, MultipleChoice) else 2
@@ -110,6 +111,8 @@ class Engine(nn.Module):
         Raises:
             UsageError: a method cannot work with the model, or not beside another.
         """
+        if not isinstance(methods, Sequence) or isinstance(methods, str):
+            raise UsageError(f"methods is {methods!r:.80}; give a list of them")
         for method in methods:
             if not isinstance(method, Regularizer):
                 raise UsageError(f"methods has {method!r:.80}; give instances of ftreg.Regularizer")
@@ -131,9 +134,10 @@ class Engine(nn.Module):
         """Start training, or go on with it. The first forward does so by itself.
 
         Raises:
-            UsageError: parameters are split over processes, or a method has to know `total_steps`.
+            UsageError: nothing trains, parameters are split over processes, or a method has to know `total_steps`.
         """
         loops.refuse(self.encoder, self.methods)
+        loops.refuse_untrainable(self.encoder)
         if self.encoder.by_ids and not self._moded:
             self.train()  # a model that was just loaded is in evaluation mode
         for method in self.methods:
@@ -161,6 +165,10 @@ class Engine(nn.Module):
         if not self.training:
             step = Step(batch, self.encoder, (), self.criterion, StreamKey(self.seed, 0))
             return {"task": step.mean(step.losses(dropout="none"))}
+        if not torch.is_grad_enabled():
+            raise UsageError(
+                "engine(batch) in training mode needs gradients, and they are off; call engine.eval() before"
+            )
         if not self._begun:
             self.begin()
         self._calls.forward()
@@ -280,16 +288,8 @@ class Engine(nn.Module):
         Raises:
             UsageError: it is of other methods.
         """
-        own = [method.name for method in self.methods]
-        if [*state["methods"]] != own:
-            raise UsageError(
-                f"the state is of {', '.join(state['methods']) or 'no methods'}, and the engine has "
-                f"{', '.join(own) or 'none'}; give the methods that it was saved with, in their order"
-            )
-        parameters = dict(self.encoder.named_parameters())
-        with torch.no_grad():
-            for name, value in state["added"].items():
-                parameters[name].copy_(value)
+        states.refuse_other(state, self.methods)
+        states.put_back(state["added"], self.encoder)
         for method in self.methods:
             method.load_state_dict(state["methods"][method.name])
         self.load_counts(state["counts"])

@@ -6,12 +6,14 @@ from typing import Any
 from weakref import ref
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from ftreg._base.errors import UsageError
 from ftreg.core.optimizer_steps import follow
 from ftreg.encoder.encoder import Encoder
+from glue_tasks.errors import DataError
+from glue_tasks.seeds import whole
 
 LOOP = "loss.backward(); engine.before_step(); optimizer.step(); optimizer.zero_grad(); engine.after_step()"
 
@@ -26,9 +28,11 @@ class Calls:
     """
 
     def __init__(self, engine: Any) -> None:
-        self._engine = ref(engine)
+        self._engine: Any = ref(engine)
         self._forwards = 0
         """Since the last optimizer step."""
+        self._used = False
+        """Whether there was ever one."""
         self._ready = False
         self._ever = False
         """Whether an optimizer of torch's has ever stepped on the engine's parameters."""
@@ -42,14 +46,25 @@ class Calls:
         """Whether the engine has to hear of a step that an optimizer has taken."""
         return self._ready and bool(self._stepped)
 
-    def stepped(self, trained: set[int]) -> None:
-        """Hear that an optimizer with the parameters of these ids has stepped."""
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Calls":
+        """Follow the copy of the engine, which is being made."""
+        return type(self)(memo[id(self._engine())])
+
+    def concerned(self, trained: set[int]) -> bool:
+        """Return whether parameters of these ids are of the engine's network."""
         engine = self._engine()
-        own = {id(p) for p in engine.encoder.weights.real.values()} if engine is not None else set()
-        if own.isdisjoint(trained):
-            return
-        if self._forwards and not self._ready:
+        return engine is not None and any(id(p) in trained for p in engine.encoder.weights.real.values())
+
+    def stepped(self, trained: set[int], newest: bool) -> None:
+        """Hear that an optimizer with the parameters of these ids has stepped."""
+        engine: Any = self._engine()
+        if newest and self._forwards and not self._ready:
             raise UsageError(f"the optimizer has stepped without engine.before_step(); a step is: {LOOP}")
+        if newest and engine.methods and not self._used:
+            names = ", ".join(method.name for method in engine.methods)
+            raise UsageError(
+                f"the optimizer has stepped, and {names} took no part: the loss is not engine(batch); {LOOP}"
+            )
         self._ever = True
         self._stepped |= trained
 
@@ -58,6 +73,7 @@ class Calls:
         if self._stepped:
             raise UsageError(f"the optimizer has stepped, and engine.after_step() was left out; a step is: {LOOP}")
         self._forwards += 1
+        self._used = True
 
     def before_step(self) -> bool:
         """Return whether this is the step's first such call."""
@@ -149,3 +165,27 @@ def _some(engine: Any) -> list[Tensor]:
     """Return one entry of each trainable parameter."""
     real = engine.encoder.weights.real.values()
     return [p.detach().flatten()[:1].clone() for p in real if p.requires_grad]
+
+
+def refuse_untrainable(network: nn.Module) -> None:
+    """Refuse a network of which nothing trains.
+
+    Raises:
+        UsageError: says what to do.
+    """
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise UsageError("no parameter of the model is trainable; set requires_grad of those that are to train")
+
+
+def checked(seed: Any, total_steps: Any) -> int:
+    """Return the seed as a plain integer.
+
+    Raises:
+        UsageError: one of the options is out of range.
+    """
+    if total_steps is not None and (type(total_steps) is not int or total_steps < 1):
+        raise UsageError(f"total_steps is {total_steps!r}; give the number of optimizer steps, 1 or more")
+    try:
+        return whole(seed, "seed")
+    except DataError as error:
+        raise UsageError(str(error)) from None

@@ -127,6 +127,8 @@ def pretrained(
             else:
                 loaded = drawn(auto, config, attention)
         check_classifier(loaded.model, name)
+    # Some architectures make a part in float32 whatever is asked for; a checkpoint would be rounded to it.
+    loaded.model.to(torch.get_default_dtype())
     named = [name for name, _ in loaded.model.train().named_parameters()]
     return loaded.model, frozenset(f"model.{name}" for name in named if name not in loaded.fresh), loaded.notes
 

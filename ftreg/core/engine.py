@@ -122,7 +122,8 @@ class Engine(nn.Module):
         with precision(self.encoder.model.dtype):
             for method in methods:
                 method.attach(self.encoder)
-        self.encoder.to(self.encoder.model.device)
+        # Some architectures make a part in float32 whatever is asked for.
+        self.encoder.to(self.encoder.model.device).parts.to(self.encoder.model.dtype)
         for method in methods if fitting else ():
             method.start(self.encoder)
         for method in methods if fitting else ():
@@ -131,7 +132,7 @@ class Engine(nn.Module):
         self.encoder.forget_weights()
 
     def begin(self) -> None:
-        """Start training, or go on with it. The first forward does so by itself.
+        """Start training, or go on with it; the first forward does so by itself.
 
         Raises:
             UsageError: nothing trains, parameters are split over processes, or a method has to know `total_steps`.
@@ -151,8 +152,6 @@ class Engine(nn.Module):
         for method in self.methods:
             method.end(self.encoder)
         self._begun = False
-
-    # A step
 
     def forward(self, batch: Mapping[str, Any]) -> Scalar:
         """Return the loss of a batch with every method's part in it; in evaluation mode, the task's mean loss alone."""

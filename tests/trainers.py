@@ -10,7 +10,8 @@ import transformers
 from torch import Tensor
 from transformers.trainer_callback import PrinterCallback
 
-from ftreg import SMART, FreeLB, Mixout, Regularizer
+from ftreg import SMART, FreeLB, Mixout, Regularizer, criteria
+from ftreg.huggingface import EngineMixin
 from ftreg.testing.encoders import STEADY, configuration
 
 HEADS: dict[str, tuple[Any, int]] = {
@@ -64,12 +65,20 @@ def named(data: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**row, "row_ids": number} for number, row in enumerate(data)]
 
 
+COUNTED = {"tokens": criteria.TokenClassification, "masked": criteria.MaskedLanguageModel}
+"""Heads for which transformers counts every label alike."""
+
+
 def built(trainer: type[Any], kind: str, folder: Path, arguments: Any = None, **options: Any) -> Any:
     """A Trainer that trains in steps of four rows; `arguments` are training arguments."""
     quiet = {"report_to": [], "disable_tqdm": True, "use_cpu": True, "logging_steps": 1, "save_strategy": "no"}
     steps = {"max_steps": STEPS, "learning_rate": 1e-3, "per_device_train_batch_size": 4}
     args = transformers.TrainingArguments(str(folder), **{**quiet, **steps, **(arguments or {})})
     given = {"train_dataset": rows(kind), **options}
+    if issubclass(trainer, EngineMixin) and kind in COUNTED and not given.keys() & {"criterion", "compute_loss_func"}:
+        smoothing = vars(args).pop("label_smoothing_factor")
+        args.label_smoothing_factor = 0.0
+        given["criterion"] = COUNTED[kind]("batch", label_smoothing=smoothing)
     if "model_init" not in given:
         given.setdefault("model", model(kind))
     made = trainer(args=args, **given)

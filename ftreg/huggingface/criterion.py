@@ -6,6 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from ftreg._base.errors import UsageError
@@ -28,8 +29,8 @@ from ftreg.encoder.given import unwrapped
 def criterion_for(model: Any, smoothing: float, given: Any = None, function: Any = None) -> Criterion:
     """Return the criterion by which a Trainer's loss is what transformers' own Trainer makes it.
 
-    Where an example has many labels, as tokens do, transformers' mean is over the labels of the whole batch, and so it
-    is here; `criterion=ftreg.criteria.TokenClassification()` makes every example count alike.
+    But for heads that answer at many positions, as on tokens: every example counts alike, as in every other loop here,
+    where transformers' mean is over the labels of the whole batch. A warning says so, and how to have that one.
 
     Args:
         model: a transformers model, maybe wrapped by PEFT.
@@ -51,7 +52,12 @@ def criterion_for(model: Any, smoothing: float, given: Any = None, function: Any
     if function is not None:
         return RowByRow(function, head)
     if isinstance(head, TokenClassification):
-        return type(head)(reduction="batch", label_smoothing=smoothing)
+        name, options = type(head).__name__, f", label_smoothing={smoothing}" if smoothing else ""
+        rank_zero_warn(
+            f"every example counts alike, whatever the number of its labels; with transformers' own Trainer every "
+            f'label does: criterion=ftreg.criteria.{name}("batch"{options})'
+        )
+        return type(head)(label_smoothing=smoothing)
     if type(head) is QuestionAnswering and not smoothing:
         return SpansInText()
     if not smoothing or isinstance(head, MultiLabel):  # transformers has warned that it leaves several labels as is

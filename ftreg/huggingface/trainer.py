@@ -6,10 +6,10 @@
 Its arguments, callbacks, logs and checkpoints are transformers' own. The model stays the user's: it is evaluated and
 saved as it is, with its real weights. What accelerate wraps and trains is the engine around it.
 
-The loss is the mean over the examples (of tokens: over the labelled tokens) of the whole optimizer step, however it is
-dealt out to micro-batches and processes: what `num_items_in_batch` is for. transformers' own Trainer gives the same
-without accumulation; with it, or on several processes, it sums the means of many models' micro-batches (BERT's
-classifiers among them), and so has gradients that are larger by their number.
+The loss is the mean over the examples of the whole optimizer step, or over the labels where the criterion says so,
+however it is dealt out to micro-batches and processes: what `num_items_in_batch` is for. transformers' own Trainer
+gives the same without accumulation; with it, or on several processes, it sums the means of many models' micro-batches
+(BERT's classifiers among them), and so has gradients that are larger by their number.
 """
 
 import copy

@@ -1,6 +1,7 @@
 """The engine: one result in every loop, none without its calls, and no method that does nothing without a word."""
 
 import copy
+import pickle
 from collections.abc import Mapping
 from typing import Any
 
@@ -299,3 +300,83 @@ def test_row_ids_are_counted_where_there_are_none() -> None:
 
     assert losses(True) == losses(False)
     assert losses(False)[0] != losses(False)[1]
+
+
+def test_an_engine_can_be_pickled() -> None:
+    engine = Engine(model_with("ForSequenceClassification"), [Mixout(p=0.5), SMART()], total_steps=9)
+    again = pickle.loads(pickle.dumps(engine))
+    ends = [
+        train(e, torch.optim.SGD(e.parameters(), lr=1e-2), batch_for("ForSequenceClassification"))
+        for e in (engine, again)
+    ]
+    assert ends[0] == ends[1]
+    assert (engine.number, again.number) == (1, 1)
+
+
+def test_methods_are_of_one_engine_alone() -> None:
+    methods = [Mixout(p=0.5)]
+    first = Engine(model_with("ForSequenceClassification"), methods)
+    Engine(model_with("ForSequenceClassification"), methods)
+    with pytest.raises(UsageError, match="Mixout was given to another engine since"):
+        first(batch_for("ForSequenceClassification"))
+
+
+def test_a_state_that_does_not_fit_is_refused() -> None:
+    def built(*methods: Any, moved: float = 0.0) -> Engine:
+        model = model_with("ForSequenceClassification")
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += moved
+        return Engine(model, methods, total_steps=9)
+
+    for saved, other, line in (
+        (built(Mixout(p=0.5)), built(FreeLB()), "the state is of Mixout, and the engine has FreeLB"),
+        (built(Mixout(p=0.5)), built(Mixout(p=0.5), moved=0.1), "started from another model"),
+        (built(LayerPooling()), built(LayerPooling(mix="concat")), "does not fit the methods: head"),
+        (built(SMART(mu=0.0)), built(SMART(mu=1.0)), "SMART: the saved teacher is of other parameters"),
+    ):
+        with pytest.raises(UsageError, match=line):
+            other.load_method_state(saved.method_state())
+    with pytest.raises(UsageError, match="no state of an engine"):
+        built().load_method_state({})
+
+
+def test_a_skipped_step_does_not_disarm_the_next() -> None:
+    seen = []
+
+    class Look(ftreg.Regularizer):
+        def before_step(self, encoder: Any, number: int) -> None:
+            seen.append(number)
+
+    engine = Engine(model_with("ForSequenceClassification"), [Look()])
+    optimizer = torch.optim.SGD(engine.parameters(), lr=1e-3)
+    train(engine, optimizer, batch_for("ForSequenceClassification"))
+    engine(batch_for("ForSequenceClassification")).backward()
+    engine.before_step()  # and the loop goes on without a step, as its gradient was not finite
+    optimizer.zero_grad()
+    train(engine, optimizer, batch_for("ForSequenceClassification"))
+    assert seen == [0, 1, 1]
+
+
+def test_a_total_that_was_given_stays_and_a_second_fit_counts_anew() -> None:
+    class Own(EngineModule):
+        def __init__(self, total: int | None) -> None:
+            super().__init__()
+            self.engine = Engine(model_with("ForSequenceClassification"), [HeadFirst(share=0.5)], total_steps=total)
+
+        def training_step(self, batch: Any, index: int) -> Tensor:
+            loss: Tensor = self.engine(batch)
+            return loss
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    for total, expected in ((None, 2), (8, 8)):
+        module, data = Own(total), [batch_for("ForSequenceClassification")] * 2
+        for _ in range(2):
+            trainer = pl.Trainer(
+                accelerator="cpu", max_steps=2, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+                enable_model_summary=False,
+            )  # fmt: skip
+            trainer.fit(module, torch.utils.data.DataLoader(data, batch_size=None))
+            assert (module.engine.total_steps, module.engine.number) == (expected, 2)

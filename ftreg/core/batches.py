@@ -1,4 +1,15 @@
-"""A batch of a foreign loop is checked, and its rows get names where they have none."""
+"""A batch of a foreign loop is checked, and its rows get names where they have none.
+
+A batch holds what the model takes: `input_ids`, `attention_mask`, the criterion's targets. It may also have
+
+- `row_ids` [batch], whole numbers that name the rows: their noise is then the same however batches are made, split
+  over processes, or taken up again. Without them rows are counted as they come: one process still gives one result,
+  resumed or not; but another order of the rows or number of processes draws other noise.
+- `scale`, by which the sum over this batch's examples is multiplied: 1 / the examples of the whole optimizer step,
+  where it is accumulated from several batches and the loop does not divide by their number. Without it the loss is
+  the mean over this batch.
+- `valid` [batch], false on rows that count for nothing.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftreg._base.errors import UsageError
 from ftreg.core import batches, loops, states
 from ftreg.core.collectives import rank
 from ftreg.core.criteria import Criterion, MultipleChoice, criterion_of
@@ -37,14 +36,7 @@ class Engine(nn.Module):
     """An engine runs methods on one model; see this module for the loop around it.
 
     A batch holds what the model takes: `input_ids`, `attention_mask`, the criterion's targets. It may also have
-
-    - `row_ids` [batch], whole numbers that name the rows: their noise is then the same however batches are made, split
-      over processes, or taken up again. Without them rows are counted as they come: one process still gives one result,
-      resumed or not; but another order of the rows or number of processes draws other noise.
-    - `scale`, by which the sum over this batch's examples is multiplied: 1 / the examples of the whole optimizer step,
-      where it is accumulated from several batches and the loop does not divide by their number. Without it the loss is
-      the mean over this batch.
-    - `valid` [batch], false on rows that count for nothing.
+    `row_ids`, which name its rows, `scale`, which makes accumulation exact, and `valid`; see `ftreg.core.batches`.
 
     Args:
         model: a transformers model with a head, maybe wrapped by PEFT.
@@ -94,6 +86,8 @@ class Engine(nn.Module):
         self._latest: tuple[Mapping[str, Any], StreamKey] | None = None
         self._begun = self._moded = False
         self._calls = loops.Calls(self)
+        self._token = object()
+        """Which methods have, that were given to no other engine since."""
         self.adopt(methods)
 
     @property
@@ -111,17 +105,13 @@ class Engine(nn.Module):
         Raises:
             UsageError: a method cannot work with the model, or not beside another.
         """
-        if not isinstance(methods, Sequence) or isinstance(methods, str):
-            raise UsageError(f"methods is {methods!r:.80}; give a list of them")
-        for method in methods:
-            if not isinstance(method, Regularizer):
-                raise UsageError(f"methods has {method!r:.80}; give instances of ftreg.Regularizer")
         check_claims(methods)
         for method in methods if fitting else ():
             method.check(methods)
         with precision(self.encoder.model.dtype):
             for method in methods:
                 method.attach(self.encoder)
+        loops.tell_of_a_head(self.encoder)
         # Some architectures make a part in float32 whatever is asked for.
         self.encoder.to(self.encoder.model.device).parts.to(self.encoder.model.dtype)
         for method in methods if fitting else ():
@@ -129,6 +119,8 @@ class Engine(nn.Module):
         for method in methods if fitting else ():
             method.remember(self.encoder)
         self.methods = [*methods]
+        for method in methods:
+            method.driven_by = self._token
         self.encoder.forget_weights()
 
     def begin(self) -> None:
@@ -164,12 +156,9 @@ class Engine(nn.Module):
         if not self.training:
             step = Step(batch, self.encoder, (), self.criterion, StreamKey(self.seed, 0))
             return {"task": step.mean(step.losses(dropout="none"))}
-        if not torch.is_grad_enabled():
-            raise UsageError(
-                "engine(batch) in training mode needs gradients, and they are off; call engine.eval() before"
-            )
         if not self._begun:
             self.begin()
+        states.refuse_taken(self.methods, self._token)
         self._calls.forward()
         key = StreamKey(self.seed, self.number, self.micro_batch, rank())
         self.micro_batch += 1
@@ -183,7 +172,13 @@ class Engine(nn.Module):
         """Return what the criterion judges, such as logits, without dropout, gradients and mixed weights."""
         with torch.no_grad():
             self.restore()
+            if self.encoder.by_ids:
+                batches.check_batch(batch, self.encoder, self.criterion, self._dims)
             return Passes(batch, self.encoder, (), StreamKey(self.seed, 0)).run(dropout="none")
+
+    def restart(self) -> None:
+        """Count steps, micro-batches and rows from 0 again, for another training."""
+        self.number = self.micro_batch = self._rows.rows = 0
 
     def again(self) -> dict[str, Scalar]:
         """Return the latest batch's terms once more, with another graph: all of a step's noise is named."""
@@ -274,12 +269,7 @@ class Engine(nn.Module):
 
         Plain values and tensors: what is saved of them loads with `weights_only=True`.
         """
-        added = {name: p.detach() for name, p in self.encoder.named_parameters() if not name.startswith("model.")}
-        return {
-            "counts": self.counts(),
-            "methods": {method.name: method.state_dict() for method in self.methods},
-            "added": added,
-        }
+        return states.collected(self)
 
     def load_method_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `method_state` has returned; load the model's own weights as well.
@@ -287,11 +277,18 @@ class Engine(nn.Module):
         Raises:
             UsageError: it is of other methods.
         """
-        states.refuse_other(state, self.methods)
-        states.put_back(state["added"], self.encoder)
-        for method in self.methods:
-            method.load_state_dict(state["methods"][method.name])
+        states.put_back(state, self)
         self.load_counts(state["counts"])
+        self._calls = loops.Calls(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        passing = ("_calls", "_held", "_latest")
+        return {name: value for name, value in self.__dict__.items() if name not in passing}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._held = self._latest = None
+        self._calls = loops.Calls(self)  # of a copy's own loop
 
 
 def total(terms: Mapping[str, Scalar]) -> Scalar:

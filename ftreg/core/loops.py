@@ -6,6 +6,7 @@ from typing import Any
 from weakref import ref
 
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
@@ -46,10 +47,6 @@ class Calls:
         """Whether the engine has to hear of a step that an optimizer has taken."""
         return self._ready and bool(self._stepped)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Calls":
-        """Follow the copy of the engine, which is being made."""
-        return type(self)(memo[id(self._engine())])
-
     def concerned(self, trained: set[int]) -> bool:
         """Return whether parameters of these ids are of the engine's network."""
         engine = self._engine()
@@ -72,8 +69,12 @@ class Calls:
         """Hear that a forward begins."""
         if self._stepped:
             raise UsageError(f"the optimizer has stepped, and engine.after_step() was left out; a step is: {LOOP}")
+        if not torch.is_grad_enabled():
+            raise UsageError(
+                "engine(batch) in training mode needs gradients, and they are off; call engine.eval() first"
+            )
         self._forwards += 1
-        self._used = True
+        self._used, self._ready = True, False
 
     def before_step(self) -> bool:
         """Return whether this is the step's first such call."""
@@ -165,6 +166,12 @@ def _some(engine: Any) -> list[Tensor]:
     """Return one entry of each trainable parameter."""
     real = engine.encoder.weights.real.values()
     return [p.detach().flatten()[:1].clone() for p in real if p.requires_grad]
+
+
+def tell_of_a_head(encoder: Encoder) -> None:
+    """Warn that a model of one's own has a head beside it, which its own `save_pretrained` knows nothing of."""
+    if encoder.by_ids and encoder.head is not None:
+        rank_zero_warn("a method has put a head of its own on the model: save engine.method_state() beside the model")
 
 
 def refuse_untrainable(network: nn.Module) -> None:

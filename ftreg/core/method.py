@@ -57,6 +57,9 @@ class Regularizer(pl.Callback):
     needs_trained_head: ClassVar[bool] = False
     """Whether this method means something only where a head learns the task, whose predictions it is about."""
 
+    driven_by: object = None
+    """A token of the engine that drives this method."""
+
     @property
     def name(self) -> str:
         """The method's name in logs, records and random streams."""
@@ -219,7 +222,13 @@ def check_claims(methods: Sequence[Regularizer]) -> None:
 
     Raises:
         ConflictError: names both methods, the slot and the remedy.
+        UsageError: something is no method.
     """
+    if not isinstance(methods, Sequence) or isinstance(methods, str):
+        raise UsageError(f"methods is {methods!r:.80}; give a list of them")
+    for method in methods:
+        if not isinstance(method, Regularizer):
+            raise UsageError(f"methods has {method!r:.80}; give instances of ftreg.Regularizer")
     names = [method.name for method in methods]
     for name in names:
         if names.count(name) > 1:

@@ -1,42 +1,87 @@
 """These functions put back what an engine has saved into one with the same methods, or refuse it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from ftreg._base.errors import UsageError
 
 
-def refuse_other(state: Any, methods: Sequence[Any]) -> None:
-    """Refuse what an engine with other methods has saved, and what no engine has.
+def refuse_other(saved: Sequence[str], methods: Sequence[Any]) -> None:
+    """Refuse what an engine with other methods has saved.
 
     Raises:
         UsageError: names both lists of methods.
     """
-    if not isinstance(state, Mapping) or not {"counts", "methods", "added"} <= state.keys():
-        raise UsageError("this is no state of an engine's; give what engine.method_state() has returned")
     own = [method.name for method in methods]
-    if [*state["methods"]] != own:
+    if [*saved] != own:
         raise UsageError(
-            f"the state is of {', '.join(state['methods']) or 'no methods'}, and the engine has "
-            f"{', '.join(own) or 'none'}; give the methods that it was saved with, in their order"
+            f"the state is of {', '.join(saved) or 'no methods'}, and the engine has {', '.join(own) or 'none'}; "
+            f"give the methods that it was saved with, in their order"
         )
 
 
-def put_back(added: Mapping[str, Tensor], network: nn.Module) -> None:
-    """Copy the values of what methods have added into a network that they have been attached to.
+def refuse_unfit(state: Any, methods: Sequence[Any], start: Mapping[str, float]) -> None:
+    """Refuse what is no engine's state, or one of other methods or another start.
+
+    Args:
+        state: as `Engine.method_state` returns it.
+        methods: of the engine.
+        start: as `Start.signs` returns it.
 
     Raises:
-        UsageError: it has no such parameters: the methods have other options.
+        UsageError: says what differs.
     """
-    parameters = dict(network.named_parameters())
+    if not isinstance(state, Mapping) or not {"counts", "methods", "added"} <= state.keys():
+        raise UsageError("this is no state of an engine's; give what engine.method_state() has returned")
+    refuse_other([*state["methods"]], methods)
+    for name, sign in state.get("start", {}).items():
+        if name in start and not math.isclose(sign, start[name], rel_tol=1e-6, abs_tol=1e-9):
+            raise UsageError(
+                f"the state is of a training that started from another model ({name} differs): build the engine on "
+                f"that one, then load the trained weights into it and this state"
+            )
+
+
+def collected(engine: Any) -> dict[str, Any]:
+    """Return what `Engine.method_state` does."""
+    named = engine.encoder.named_parameters()
+    return {
+        "counts": engine.counts(),
+        "methods": {method.name: method.state_dict() for method in engine.methods},
+        "added": {name: p.detach() for name, p in named if not name.startswith("model.")},
+        "start": engine.encoder.start.signs(),
+    }
+
+
+def put_back(state: Mapping[str, Any], engine: Any) -> None:
+    """Put the methods' states, and the values of what they have added, back into an engine.
+
+    Raises:
+        UsageError: it is of other methods, or of other options of theirs, or of another start.
+    """
+    refuse_unfit(state, engine.methods, engine.encoder.start.signs())
+    parameters = dict(engine.encoder.named_parameters())
     own = {name: p.shape for name, p in parameters.items() if not name.startswith("model.")}
-    saved = {name: value.shape for name, value in added.items()}
+    saved = {name: value.shape for name, value in state["added"].items()}
     if own != saved:
         name = next(name for name in own | saved if own.get(name) != saved.get(name))
         raise UsageError(f"the state does not fit the methods: {name} differs; give the options that it was saved with")
     with torch.no_grad():
-        for name, value in added.items():
+        for name, value in state["added"].items():
             parameters[name].copy_(value)
+    for method in engine.methods:
+        method.load_state_dict(state["methods"][method.name])
+
+
+def refuse_taken(methods: Sequence[Any], token: object) -> None:
+    """Refuse methods that another engine has taken since: their anchors and teachers are of its model.
+
+    Raises:
+        UsageError: names the first of them.
+    """
+    for method in methods:
+        if method.driven_by is not token:
+            raise UsageError(f"{method.name} was given to another engine since; give each engine methods of its own")

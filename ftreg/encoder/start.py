@@ -81,6 +81,10 @@ class Start:
             with torch.no_grad():
                 self._network.get_parameter(name).copy_(value)
 
+    def signs(self) -> dict[str, float]:
+        """Return an entry of each value that is kept, by which another start is told."""
+        return {name: float(value.flatten()[0]) for name, value in self._kept.items()}
+
     def redraw(self, names: frozenset[str]) -> None:
         """Forget the pre-trained values of parameters that are drawn afresh."""
         self.pretrained -= names

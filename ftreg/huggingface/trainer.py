@@ -87,6 +87,12 @@ class EngineMixin(Internals):
         self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.engine = DrivenEngine(self.model, methods, criterion, self.args.seed)
         self._wrapped: nn.Module | None = None
+        added = [name for name, _ in self.engine.encoder.named_parameters() if not name.startswith("model.")]
+        if added and self.args.load_best_model_at_end:
+            raise UsageError(
+                f"load_best_model_at_end puts the best model's weights back, and not those of {added[0]}, which a "
+                f"method has added; leave it out"
+            )
 
     def call_model_init(self, trial: Any = None) -> Any:
         model = super().call_model_init(trial)

@@ -24,6 +24,7 @@ import pytorch_lightning as pl
 from ftreg._base.errors import UsageError
 from ftreg.core.engine import Engine
 from ftreg.core.method import Regularizer
+from ftreg.core.states import refuse_other
 
 KEY = "ftreg_engine"
 
@@ -33,6 +34,8 @@ class EngineModule(pl.LightningModule):
 
     engine: Engine
     drives_engine = True
+    _counted: int | None = None
+    """Optimizer steps, as the trainer and not the user has told the engine."""
 
     def configure_callbacks(self) -> Sequence[pl.Callback]:
         """Let the engine's methods be callbacks: the Trainer then saves their states and tells them of exceptions."""
@@ -55,8 +58,17 @@ class EngineModule(pl.LightningModule):
                 f"the engine of {type(self).__name__} and the Trainer have other methods; build the engine in "
                 f"__init__, and let configure_callbacks return what super().configure_callbacks() does beside its own"
             )
-        self.engine.total_steps = int(self.trainer.estimated_stepping_batches)
+        if self.trainer.global_step == 0:
+            self.engine.restart()  # an earlier fit has counted too
+        if self.engine.total_steps in (None, self._counted):
+            self._counted = self.engine.total_steps = self._steps()
         self.engine.begin()
+
+    def _steps(self) -> int | None:
+        """Return how many steps the optimizer takes; None where nobody knows, as by hand without `max_steps`."""
+        if self.automatic_optimization:
+            return int(self.trainer.estimated_stepping_batches)
+        return self.trainer.max_steps if self.trainer.max_steps > 0 and len(self.trainer.optimizers) == 1 else None
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         self.engine.before_step()
@@ -74,10 +86,11 @@ class EngineModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.on_train_batch_end()
-        checkpoint[KEY] = self.engine.counts()
+        checkpoint[KEY] = self.engine.counts() | {"methods": [method.name for method in self.engine.methods]}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if KEY in checkpoint:
+            refuse_other(checkpoint[KEY]["methods"], self.engine.methods)
             self.engine.load_counts(checkpoint[KEY])
 
 

@@ -35,6 +35,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from ftreg._base.checks import at_least, typed, within
+from ftreg._base.errors import UsageError
 from ftreg.core.method import Regularizer
 from ftreg.core.step import Place, Scalar, Step
 from ftreg.encoder.encoder import Encoder
@@ -188,4 +189,9 @@ class SMART(Regularizer):
         return {"teacher": self._teacher}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._teacher = dict(state_dict["teacher"])
+        teacher = {name: average.clone() for name, average in state_dict["teacher"].items()}
+        if self._teacher and teacher.keys() != self._teacher.keys():
+            raise UsageError(
+                "SMART: the saved teacher is of other parameters, or there is none; give the mu of that run"
+            )
+        self._teacher = teacher

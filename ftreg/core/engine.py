@@ -130,7 +130,6 @@ class Engine(nn.Module):
             UsageError: nothing trains, parameters are split over processes, or a method has to know `total_steps`.
         """
         loops.refuse(self.encoder, self.methods)
-        loops.refuse_untrainable(self.encoder)
         if self.encoder.by_ids and not self._moded:
             self.train()  # a model that was just loaded is in evaluation mode
         for method in self.methods:

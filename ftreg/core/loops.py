@@ -7,11 +7,12 @@ from weakref import ref
 
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from ftreg._base.errors import UsageError
 from ftreg.core.optimizer_steps import follow
+from ftreg.core.states import added_to
 from ftreg.encoder.encoder import Encoder
 from glue_tasks.errors import DataError
 from glue_tasks.seeds import whole
@@ -96,9 +97,8 @@ class Calls:
         if not self._stepped and all(map(torch.equal, self._before, _some(engine))):
             return False
         if self._stepped:
-            for name, parameter in engine.encoder.weights.real.items():
-                added = not name.startswith("model.") and parameter.requires_grad
-                if added and id(parameter) not in self._stepped:
+            for name, parameter in added_to(engine.encoder).items():
+                if parameter.requires_grad and id(parameter) not in self._stepped:
                     raise UsageError(
                         f"{name}, which a method has added to the network, is in no optimizer and would not train; "
                         f"give the optimizer engine.parameters()"
@@ -126,6 +126,8 @@ def refuse(encoder: Encoder, methods: Sequence[Any]) -> None:
     Raises:
         UsageError: names the methods or the model, and what to do.
     """
+    if not any(parameter.requires_grad for parameter in encoder.parameters()):
+        raise UsageError("no parameter of the model is trainable; set requires_grad of those that are to train")
     for parameter in encoder.parameters():
         split = isinstance(parameter, DTensor) or hasattr(parameter, "_is_flat_param") or hasattr(parameter, "ds_id")
         if split and methods:
@@ -172,16 +174,6 @@ def tell_of_a_head(encoder: Encoder) -> None:
     """Warn that a model of one's own has a head beside it, which its own `save_pretrained` knows nothing of."""
     if encoder.by_ids and encoder.head is not None:
         rank_zero_warn("a method has put a head of its own on the model: save engine.method_state() beside the model")
-
-
-def refuse_untrainable(network: nn.Module) -> None:
-    """Refuse a network of which nothing trains.
-
-    Raises:
-        UsageError: says what to do.
-    """
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise UsageError("no parameter of the model is trainable; set requires_grad of those that are to train")
 
 
 def checked(seed: Any, total_steps: Any) -> int:

@@ -5,12 +5,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from ftreg._base.errors import UsageError
 
 
-def refuse_other(saved: Sequence[str], methods: Sequence[Any]) -> None:
+def refuse_other(
+    saved: Sequence[str], methods: Sequence[Any], what: str = "the state", here: str = "the engine"
+) -> None:
     """Refuse what an engine with other methods has saved.
+
+    Args:
+        saved: their names.
+        methods: of the engine.
+        what: was saved, for the message.
+        here: has the methods, for the message.
 
     Raises:
         UsageError: names both lists of methods.
@@ -18,7 +27,7 @@ def refuse_other(saved: Sequence[str], methods: Sequence[Any]) -> None:
     own = [method.name for method in methods]
     if [*saved] != own:
         raise UsageError(
-            f"the state is of {', '.join(saved) or 'no methods'}, and the engine has {', '.join(own) or 'none'}; "
+            f"{what} is of {', '.join(saved) or 'no methods'}, and {here} has {', '.join(own) or 'none'}; "
             f"give the methods that it was saved with, in their order"
         )
 
@@ -45,13 +54,17 @@ def refuse_unfit(state: Any, methods: Sequence[Any], start: Mapping[str, float])
             )
 
 
+def added_to(network: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that methods have added to an encoder's model, by name."""
+    return {name: p for name, p in network.named_parameters() if not name.startswith("model.")}
+
+
 def collected(engine: Any) -> dict[str, Any]:
     """Return what `Engine.method_state` does."""
-    named = engine.encoder.named_parameters()
     return {
         "counts": engine.counts(),
         "methods": {method.name: method.state_dict() for method in engine.methods},
-        "added": {name: p.detach() for name, p in named if not name.startswith("model.")},
+        "added": {name: p.detach() for name, p in added_to(engine.encoder).items()},
         "start": engine.encoder.start.signs(),
     }
 
@@ -63,8 +76,8 @@ def put_back(state: Mapping[str, Any], engine: Any) -> None:
         UsageError: it is of other methods, or of other options of theirs, or of another start.
     """
     refuse_unfit(state, engine.methods, engine.encoder.start.signs())
-    parameters = dict(engine.encoder.named_parameters())
-    own = {name: p.shape for name, p in parameters.items() if not name.startswith("model.")}
+    parameters = added_to(engine.encoder)
+    own = {name: p.shape for name, p in parameters.items()}
     saved = {name: value.shape for name, value in state["added"].items()}
     if own != saved:
         name = next(name for name in own | saved if own.get(name) != saved.get(name))

@@ -9,6 +9,7 @@ from ftreg._base.atomic import write_atomically
 from ftreg._base.errors import UsageError
 from ftreg.core.checkpoint_reader import check_checksums
 from ftreg.core.engine import Engine
+from ftreg.core.states import refuse_other
 from ftreg.core.step_log import counted
 
 FILE = "ftreg_methods.pt"
@@ -60,11 +61,6 @@ def read_state(engine: Engine, folder: str) -> dict[str, Any] | None:
         whole = False
     if not whole:
         raise UsageError(f"{path} is damaged, or no state of methods; give another checkpoint")
-    saved, own = [*state["methods"]], [method.name for method in engine.methods]
-    if saved != own:
-        raise UsageError(
-            f"{path} is of {', '.join(saved) or 'no methods'}, and this training has {', '.join(own) or 'none'}; give "
-            f"the methods that it was saved with, in their order"
-        )
+    refuse_other([*state["methods"]], engine.methods, str(path), "this training")
     found: dict[str, Any] = state
     return found

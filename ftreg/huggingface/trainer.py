@@ -26,6 +26,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from ftreg._base.errors import UsageError
 from ftreg.core.criteria import Criterion
 from ftreg.core.method import Regularizer
+from ftreg.core.states import added_to
 from ftreg.core.step_log import StepLog, step_values
 from ftreg.core.tally import Tally
 from ftreg.huggingface import checkpoints
@@ -87,7 +88,7 @@ class EngineMixin(Internals):
         self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.engine = DrivenEngine(self.model, methods, criterion, self.args.seed)
         self._wrapped: nn.Module | None = None
-        added = [name for name, _ in self.engine.encoder.named_parameters() if not name.startswith("model.")]
+        added = [*added_to(self.engine.encoder)]
         if added and self.args.load_best_model_at_end:
             raise UsageError(
                 f"load_best_model_at_end puts the best model's weights back, and not those of {added[0]}, which a "

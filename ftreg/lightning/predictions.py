@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from ftreg.core.criteria import MultiLabel
 from ftreg.functional.losses import task_losses
 from glue_tasks.entity_scores import UNSEEN
 from glue_tasks.words import IGNORED
@@ -57,8 +58,7 @@ class Predictions:
             count = torch.bincount(row, minlength=len(self.words)).clamp(min=1)
             return losses.new_zeros(len(self.words)).index_add(0, row, losses) / count
         if self.labels.ndim == 2:
-            targets = self.labels.to(self.logits.dtype)
-            return F.binary_cross_entropy_with_logits(self.logits, targets, reduction="none").mean(-1)
+            return MultiLabel().losses(self.logits, {"labels": self.labels})
         return task_losses(self.logits, self.labels)
 
 
